@@ -1,0 +1,402 @@
+//! Import and export of evidence in the published store's shapes (contract decisions 1, 4).
+//!
+//! An import is one transaction. Each record is read strictly, checked for what no document may hold, and
+//! appended like our own; what cannot be taken is reported with its reason. Without
+//! [`ImportOptions::skip_invalid`] one such record stops the whole import.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{BufRead, Read};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cavra_domain::public_safe::PublicSafe;
+use cavra_domain::record::MAX_RECORD_TEXT_CHARS;
+use cavra_domain::time::Timestamp;
+use cavra_evidence::strict;
+use cavra_storage::published;
+use cavra_storage::{Appended, NewRecord, StorageError, StoredRecord, WriteTx};
+use schemars::JsonSchema;
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserializer, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::{App, AppError, transaction_time};
+
+/// How many refused records and orphans a report lists; it counts them all.
+pub const LISTED: usize = 1_000;
+
+/// After how many records progress is told.
+const PROGRESS_EVERY: u64 = 1_000;
+
+/// What an import does about records that cannot be taken.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ImportOptions {
+    /// Leave them out and take the others; otherwise nothing is taken.
+    pub skip_invalid: bool,
+}
+
+/// A record that was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Refusal {
+    /// Its number in the input, from 1.
+    pub record: u64,
+    /// Its key, where it can be read.
+    pub session_id: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What an import did.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub struct ImportReport {
+    /// Records read.
+    pub record_count: u64,
+    /// Of those, taken now.
+    pub imported_count: u64,
+    /// Of those, there already with the same content.
+    pub unchanged_count: u64,
+    /// Of those, not taken.
+    pub refused_count: u64,
+    /// Records taken now, per kind; records without a kind stand under the empty name.
+    pub kinds: BTreeMap<String, u64>,
+    /// Routes that came from the plans taken now.
+    pub route_count: u64,
+    /// Route decisions that named a provider and owner a second time; the first one counts.
+    pub repeated_route_count: u64,
+    /// The refused records, at most 1000 of them.
+    pub refused: Vec<Refusal>,
+    /// How many refused records are not listed.
+    pub refused_omitted: u64,
+    /// Acknowledgements in the whole store that answer no known route.
+    pub orphaned_acknowledgement_count: u64,
+    /// Their keys, at most 1000 of them.
+    pub orphaned_acknowledgements: Vec<String>,
+}
+
+/// Told while an import runs.
+pub trait ImportProgress: Send {
+    /// So many records were read.
+    fn read(&mut self, records: u64);
+    /// A record was not taken.
+    fn refused(&mut self, refusal: &Refusal);
+}
+
+/// Progress that nobody watches.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unwatched;
+
+impl ImportProgress for Unwatched {
+    fn read(&mut self, _: u64) {}
+    fn refused(&mut self, _: &Refusal) {}
+}
+
+/// Where records come from.
+pub enum ImportSource {
+    /// JSON `{"items": [...]}`, a JSON list, or NDJSON: found out from the first bytes.
+    Text(Box<dyn BufRead + Send>),
+    /// A published store's SQLite file.
+    PublishedFile(PathBuf),
+    /// A published store's SQLite file, in memory.
+    PublishedBytes(Vec<u8>),
+}
+
+impl fmt::Debug for ImportSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text(_) => "Text",
+            Self::PublishedFile(_) => "PublishedFile",
+            Self::PublishedBytes(_) => "PublishedBytes",
+        })
+    }
+}
+
+/// What an import takes each raw record through; an error stops the reading.
+type Take<'a> = &'a mut dyn FnMut(&str) -> Result<(), StorageError>;
+
+impl App {
+    /// Imports records, all of them or none; with `skip_invalid`, all that can be taken.
+    ///
+    /// # Errors
+    /// [`AppError::ImportRefused`] with the report when a record cannot be taken, [`AppError::ImportUnreadable`]
+    /// when the input is cut or is none of the shapes; nothing is taken then.
+    pub fn import(
+        &self,
+        sources: Vec<ImportSource>,
+        options: ImportOptions,
+        mut progress: Box<dyn ImportProgress>,
+    ) -> Result<ImportReport, AppError> {
+        let clock = Arc::clone(&self.clock);
+        self.store.writing(move |tx| {
+            let at = transaction_time(clock.as_ref(), tx.state())?;
+            let mut report = ImportReport::default();
+            for source in sources {
+                read_source(source, &mut |raw| take(tx, raw, at, &mut report, progress.as_mut()))?;
+            }
+            progress.read(report.record_count);
+            let (count, orphans) = tx.state().orphans(LISTED)?;
+            report.orphaned_acknowledgement_count = count;
+            report.orphaned_acknowledgements = orphans.into_iter().map(|record| record.session_id).collect();
+            if report.refused_count > 0 && !options.skip_invalid {
+                return Err(AppError::ImportRefused(Box::new(report)));
+            }
+            Ok(report)
+        })
+    }
+
+    /// Takes one record.
+    ///
+    /// # Errors
+    /// [`AppError::ImportRefused`] when it cannot be taken.
+    pub fn import_record(&self, record: &Value) -> Result<ImportReport, AppError> {
+        let text = record.to_string();
+        let source = ImportSource::Text(Box::new(std::io::Cursor::new(text)));
+        self.import(vec![source], ImportOptions::default(), Box::new(Unwatched))
+    }
+
+    /// Reads records in the order in which they were recorded: all, those of one kind, or those whose own time
+    /// is not before `since`. Each is told whole, as canonical JSON.
+    ///
+    /// # Errors
+    /// [`AppError::Storage`].
+    pub fn export_evidence(
+        &self,
+        kind: Option<&str>,
+        since: Option<Timestamp>,
+        visit: &mut dyn FnMut(&StoredRecord) -> std::io::Result<()>,
+    ) -> Result<u64, AppError> {
+        self.store.as_ref().reading(|tx| {
+            let mut count = 0;
+            tx.visit_records(0, kind, since, &mut |record| {
+                visit(&record).map_err(StorageError::Input)?;
+                count += 1;
+                Ok(ControlFlow::Continue(()))
+            })?;
+            Ok(count)
+        })
+    }
+}
+
+/// Takes one raw record into the transaction, or notes why not.
+fn take(
+    tx: &mut dyn WriteTx,
+    raw: &str,
+    at: Timestamp,
+    report: &mut ImportReport,
+    progress: &mut dyn ImportProgress,
+) -> Result<(), StorageError> {
+    report.record_count += 1;
+    if report.record_count.is_multiple_of(PROGRESS_EVERY) {
+        progress.read(report.record_count);
+    }
+    let mut session_id = String::new();
+    let reason = match checked(raw, &mut session_id) {
+        Err(reason) => reason,
+        Ok(record) => {
+            let new = NewRecord { value: record.as_value(), recorded_at: at, imported: true };
+            match tx.append(&new) {
+                Ok(Appended::Recorded { interpreted, .. }) => {
+                    report.imported_count += 1;
+                    *report.kinds.entry(interpreted.kind.as_str().to_owned()).or_default() += 1;
+                    if let cavra_domain::record::Projection::Plan(plan) = &interpreted.projection {
+                        report.route_count += u64::try_from(plan.routes.len()).unwrap_or(u64::MAX);
+                        report.repeated_route_count += u64::try_from(plan.repeated_routes).unwrap_or(u64::MAX);
+                    }
+                    return Ok(());
+                }
+                Ok(Appended::Unchanged { .. }) => {
+                    report.unchanged_count += 1;
+                    return Ok(());
+                }
+                Err(StorageError::Conflict(_)) => {
+                    "a record with this `session_id` and other content is recorded already; evidence is never replaced"
+                        .to_owned()
+                }
+                Err(StorageError::Record(error)) => error.to_string(),
+                Err(error @ StorageError::Canonical(_)) => error.to_string(),
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let refusal = Refusal { record: report.record_count, session_id, reason };
+    progress.refused(&refusal);
+    report.refused_count += 1;
+    if report.refused.len() < LISTED {
+        report.refused.push(refusal);
+    } else {
+        report.refused_omitted += 1;
+    }
+    Ok(())
+}
+
+/// A raw record, read strictly and checked for what no document may hold.
+fn checked(raw: &str, session_id: &mut String) -> Result<PublicSafe<Value>, String> {
+    let value = strict::parse_str(raw).map_err(|error| format!("it is not strict JSON: {error}"))?;
+    // A key that is not public-safe is not repeated in the report.
+    let key = value.get("session_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let record = PublicSafe::parse_record(value, MAX_RECORD_TEXT_CHARS).map_err(|error| {
+        if error.field != "/session_id" {
+            session_id.clone_from(&key);
+        }
+        error.to_string()
+    })?;
+    *session_id = key;
+    Ok(record)
+}
+
+fn read_source(source: ImportSource, take: Take<'_>) -> Result<(), AppError> {
+    let visit = |take: Take<'_>, read: &mut dyn FnMut(&mut dyn FnMut(&str) -> cavra_storage::Visit) -> Result<(), StorageError>| {
+        read(&mut |payload| take(payload).map(ControlFlow::Continue)).map_err(|error| match error {
+            StorageError::Open { .. } | StorageError::Corrupt(_) => AppError::ImportUnreadable(error.to_string()),
+            error => error.into(),
+        })
+    };
+    match source {
+        ImportSource::Text(reader) => read_text(reader, take),
+        ImportSource::PublishedFile(path) => visit(take, &mut |each| published::visit_file(&path, each)),
+        ImportSource::PublishedBytes(bytes) => visit(take, &mut |each| published::visit_bytes(&bytes, each)),
+    }
+}
+
+/// The shape of a text input.
+enum Shape {
+    Items,
+    List,
+    Lines,
+    Empty,
+}
+
+/// Finds the shape from the first bytes: a list, an object whose first key is `items`, or one record per line.
+fn shape(reader: &mut dyn BufRead) -> std::io::Result<Shape> {
+    // Leading white space is consumed, so that the buffer shows what follows.
+    loop {
+        let buffer = reader.fill_buf()?;
+        let Some(first) = buffer.first() else { return Ok(Shape::Empty) };
+        if first.is_ascii_whitespace() {
+            reader.consume(1);
+        } else {
+            break;
+        }
+    }
+    let head = reader.fill_buf()?;
+    let mut rest = head.iter().copied();
+    Ok(match rest.next() {
+        Some(b'[') => Shape::List,
+        Some(b'{') => {
+            let key: Vec<u8> = rest.filter(|byte| !byte.is_ascii_whitespace()).take(8).collect();
+            if key == b"\"items\":" { Shape::Items } else { Shape::Lines }
+        }
+        _ => Shape::Lines,
+    })
+}
+
+fn read_text(mut reader: Box<dyn BufRead + Send>, take: Take<'_>) -> Result<(), AppError> {
+    let unreadable = |error: std::io::Error| AppError::ImportUnreadable(error.to_string());
+    match shape(reader.as_mut()).map_err(unreadable)? {
+        Shape::Empty => Err(AppError::ImportUnreadable("it is empty".to_owned())),
+        Shape::Lines => {
+            for line in Lines(reader) {
+                let line = line.map_err(unreadable)?;
+                if !line.trim().is_empty() {
+                    take(&line)?;
+                }
+            }
+            Ok(())
+        }
+        shape => {
+            let mut failed = None;
+            let mut deserializer = serde_json::Deserializer::from_reader(reader);
+            let read = Records { take, failed: &mut failed, keyed: matches!(shape, Shape::Items) }
+                .deserialize(&mut deserializer)
+                .and_then(|()| deserializer.end());
+            match (failed, read) {
+                (Some(error), _) => Err(error.into()),
+                (None, Err(error)) => Err(AppError::ImportUnreadable(format!(
+                    "it is cut or is not JSON, at line {} column {}",
+                    error.line(),
+                    error.column()
+                ))),
+                (None, Ok(())) => Ok(()),
+            }
+        }
+    }
+}
+
+/// Lines of UTF-8 text, the last one with or without its end.
+struct Lines(Box<dyn BufRead + Send>);
+
+impl Iterator for Lines {
+    type Item = std::io::Result<String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut line = String::new();
+        match self.0.read_line(&mut line) {
+            Ok(0) => None,
+            Ok(_) => Some(Ok(line)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// Reads the records of a list, or of the list under `items`, one by one.
+struct Records<'a, 'b> {
+    take: Take<'a>,
+    failed: &'b mut Option<StorageError>,
+    keyed: bool,
+}
+
+impl<'de> DeserializeSeed<'de> for Records<'_, '_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        if self.keyed { deserializer.deserialize_map(self) } else { deserializer.deserialize_seq(self) }
+    }
+}
+
+impl<'de> Visitor<'de> for Records<'_, '_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of records")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        let mut seen = false;
+        while let Some(key) = map.next_key::<String>()? {
+            if key != "items" || seen {
+                return Err(A::Error::custom("only `items` is expected, once"));
+            }
+            seen = true;
+            map.next_value_seed(Records { take: &mut *self.take, failed: &mut *self.failed, keyed: false })?;
+        }
+        self.keyed = false;
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(raw) = seq.next_element::<Box<RawValue>>()? {
+            if let Err(error) = (self.take)(raw.get()) {
+                *self.failed = Some(error);
+                return Err(A::Error::custom("the import stopped"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Finds out whether an input is a published store's SQLite file, and gives it back as a source. Text is not
+/// read ahead; a SQLite file is read into memory.
+///
+/// # Errors
+/// The reader's own.
+pub fn sniff(mut reader: Box<dyn BufRead + Send>) -> std::io::Result<ImportSource> {
+    let is_sqlite = reader.fill_buf()?.starts_with(published::SQLITE_MAGIC);
+    if is_sqlite {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes)?;
+        return Ok(ImportSource::PublishedBytes(bytes));
+    }
+    Ok(ImportSource::Text(reader))
+}

@@ -1,0 +1,488 @@
+//! What can be seen: routes, dashboard, history, escalation plan, suppression trend.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use cavra_domain::actor::Actor;
+use cavra_domain::audit_package::{FilterNote, NOT_REQUIRED};
+use cavra_domain::dashboard::{Dashboard, LATEST_RECORDS, LISTED_OUTSTANDING, OutstandingRoute};
+use cavra_domain::escalation::{self, EscalationPlan, EscalationPolicy};
+use cavra_domain::evidence::{EvidenceKind, HistoryTerm, PRODUCT};
+use cavra_domain::id::{EscalationPlanId, PlanId, RouteId, ScheduleId, TrendId};
+use cavra_domain::public_safe::Text;
+use cavra_domain::route::{
+    Cycles, Provider, RouteAction, RouteCategory, RouteCounts, RouteFilter, StateName, TrackedRoute,
+};
+use cavra_domain::suppression::{LATEST_EVENTS, SuppressionTrend};
+use cavra_domain::time::Timestamp;
+use cavra_storage::{
+    HistoryCursor, HistoryQuery, ReadTx, RouteCursor, RouteQuery, StorageError, StoredRecord, Total,
+};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::{App, AppError, append_own, transaction_time};
+
+/// Schema of the route list.
+pub const ROUTING_HISTORY_SCHEMA: &str = "cavra.go-backend-pilot.rollback-drill-routing-history.v1";
+
+/// Schema of the history.
+pub const HISTORY_SCHEMA: &str = "cavra.go-backend-pilot.rollback-drill-notification-history.v1";
+
+/// Most elements of one page.
+pub const MAX_PAGE: u64 = 500;
+
+/// Elements of a page whose request names no limit.
+pub const DEFAULT_PAGE: u64 = 50;
+
+/// One route in a list (contract wire 1.4 and decisions 3).
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct RouteRow {
+    /// The route.
+    pub route_id: RouteId,
+    /// When its clock began.
+    pub created_at: Timestamp,
+    /// The cycle.
+    pub plan_id: PlanId,
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// The plan's level.
+    pub alert_level: Text,
+    /// The provider.
+    pub provider: Provider,
+    /// The owner.
+    pub owner: Text,
+    /// Who hears of it when the owner does not answer.
+    pub escalation_owner: Text,
+    /// Delivered or suppressed.
+    pub action: RouteAction,
+    /// Why.
+    pub category: RouteCategory,
+    /// Why, for people.
+    pub reason: Text,
+    /// How long the owner has.
+    pub acknowledgement_minutes: u32,
+    /// The maintenance window; empty when none applies.
+    pub maintenance_window_id: Text,
+    /// Its reason.
+    pub maintenance_window_reason: Text,
+    /// Whether the owner's calendar shows the owner as available.
+    pub owner_available: bool,
+    /// What the calendar says.
+    pub owner_availability_reason: Text,
+    /// When the drill is due, as the plan wrote it.
+    pub next_due_at: Text,
+    /// State, or `not_required` on a suppressed route.
+    pub acknowledgement_state: &'static str,
+    /// Acknowledged or resolved.
+    pub acknowledged: bool,
+    /// Outstanding or escalated, and past the deadline.
+    pub breached: bool,
+    /// Minutes since the clock began, rounded to hundredths.
+    pub age_minutes: f64,
+    /// When the time to acknowledge is over.
+    pub deadline_at: Timestamp,
+    /// Who gave the answer that stands; empty when none does.
+    pub acknowledged_by: Text,
+    /// When; empty when none stands.
+    pub acknowledged_at: String,
+    /// Its reference.
+    pub external_ref: Text,
+    /// Its notes.
+    pub notes: Text,
+    /// How often the state has changed.
+    pub revision: u64,
+    /// Whether the route belongs to its schedule's newest plan.
+    pub current: bool,
+}
+
+impl RouteRow {
+    fn new(tracked: TrackedRoute, now: Timestamp) -> Self {
+        let state = tracked.state();
+        let breached = tracked.breached(now);
+        let TrackedRoute { route, status, current } = tracked;
+        let (window_id, window_reason) =
+            route.maintenance_window.clone().map(|window| (window.window_id, window.reason)).unwrap_or_default();
+        let (by, at, external_ref, notes) = status
+            .answer
+            .map(|answer| {
+                (answer.acknowledged_by, answer.acknowledged_at.to_string(), answer.external_ref, answer.notes)
+            })
+            .unwrap_or_default();
+        Self {
+            deadline_at: route.deadline_at(),
+            age_minutes: now.minutes_since(route.created_at),
+            route_id: route.route_id,
+            created_at: route.created_at,
+            plan_id: route.plan_id,
+            schedule_id: route.schedule_id,
+            alert_level: route.alert_level,
+            provider: route.provider,
+            owner: route.owner,
+            escalation_owner: route.escalation_owner,
+            action: route.action,
+            category: route.category,
+            reason: route.reason,
+            acknowledgement_minutes: route.acknowledgement_minutes,
+            maintenance_window_id: window_id,
+            maintenance_window_reason: window_reason,
+            owner_available: route.owner_available,
+            owner_availability_reason: route.owner_availability_reason,
+            next_due_at: route.next_due_at,
+            acknowledgement_state: state.map_or(NOT_REQUIRED, StateName::as_str),
+            acknowledged: state.is_some_and(StateName::is_acknowledged),
+            breached,
+            acknowledged_by: by,
+            acknowledged_at: at,
+            external_ref,
+            notes,
+            revision: status.revision,
+            current,
+        }
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RoutePage {
+    /// [`ROUTING_HISTORY_SCHEMA`].
+    pub schema_version: &'static str,
+    /// Always `CAVRA`.
+    pub product: &'static str,
+    /// The routes, newest cycle first.
+    pub items: Vec<RouteRow>,
+    /// How many routes match.
+    pub total: u64,
+    /// Most routes on this page.
+    pub limit: u64,
+    /// Routes left out in front.
+    pub offset: u64,
+    /// Where the next page begins; null when there is none.
+    pub next_cursor: Option<String>,
+    /// The scope.
+    pub filters: FilterNote,
+}
+
+/// Where a page begins, and how long it is.
+#[derive(Debug, Clone, Default)]
+pub struct Paging {
+    /// At most so many, 1 to [`MAX_PAGE`].
+    pub limit: u64,
+    /// Leave out so many first.
+    pub offset: u64,
+    /// Begin where an earlier page ended.
+    pub cursor: Option<String>,
+}
+
+/// Which records of history to show.
+#[derive(Debug, Clone, Default)]
+pub struct HistoryFilter {
+    /// The terms, all of them.
+    pub terms: Vec<HistoryTerm>,
+}
+
+/// A page of history. The items are metadata records.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct HistoryPage {
+    /// [`HISTORY_SCHEMA`].
+    pub schema_version: &'static str,
+    /// Always `CAVRA`.
+    pub product: &'static str,
+    /// The records: the newest escalation plan with the routes as they are now, then newest first.
+    pub items: Vec<Value>,
+    /// How many records match; see `total_is_lower_bound`.
+    pub total: u64,
+    /// Whether counting stopped at `total` and more may match.
+    pub total_is_lower_bound: bool,
+    /// Most records on this page.
+    pub limit: u64,
+    /// Records left out in front.
+    pub offset: u64,
+    /// Where the next page begins; null when there is none.
+    pub next_cursor: Option<String>,
+}
+
+/// An escalation plan, and its evidence record.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Escalated {
+    /// The plan.
+    pub plan: EscalationPlan,
+    /// The evidence record.
+    pub metadata: Value,
+    /// Who made it.
+    pub actor: Actor,
+}
+
+/// A suppression trend. Nothing is stored, so there is no record.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Trend {
+    /// The trend.
+    pub trend: SuppressionTrend<RouteRow>,
+    /// Always null: looking writes nothing.
+    pub metadata: Option<Value>,
+}
+
+impl App {
+    /// A page of routes.
+    ///
+    /// # Errors
+    /// [`AppError::BadCursor`].
+    pub fn routes(&self, filter: &RouteFilter, cycles: Cycles, paging: &Paging) -> Result<RoutePage, AppError> {
+        let after = paging.cursor.as_deref().map(route_cursor).transpose()?;
+        self.store.as_ref().reading(|tx| {
+            let now = transaction_time(self.clock.as_ref(), tx)?;
+            let query = RouteQuery {
+                filter,
+                cycles,
+                now,
+                after: after.as_ref(),
+                offset: paging.offset,
+                limit: Some(paging.limit + 1),
+            };
+            let mut items = Vec::new();
+            tx.visit_routes(&query, &mut |tracked| {
+                items.push(RouteRow::new(tracked, now));
+                Ok(ControlFlow::Continue(()))
+            })?;
+            let more = cut(&mut items, paging.limit);
+            let next_cursor = items
+                .last()
+                .filter(|_| more)
+                .map(|last| format!("r1.{}.{}", last.created_at.micros(), last.route_id));
+            Ok(RoutePage {
+                schema_version: ROUTING_HISTORY_SCHEMA,
+                product: PRODUCT,
+                items,
+                total: tx.count_routes(filter, cycles, now)?.total(),
+                limit: paging.limit,
+                offset: paging.offset,
+                next_cursor,
+                filters: FilterNote::of(filter, cycles),
+            })
+        })
+    }
+
+    /// Counts of routes, for metrics.
+    ///
+    /// # Errors
+    /// [`AppError::Storage`].
+    pub fn route_counts(&self) -> Result<RouteCounts, AppError> {
+        self.store.as_ref().reading(|tx| {
+            let now = transaction_time(self.clock.as_ref(), tx)?;
+            Ok(tx.count_routes(&RouteFilter::default(), Cycles::Current, now)?)
+        })
+    }
+
+    /// The dashboard.
+    ///
+    /// # Errors
+    /// [`AppError::Storage`].
+    pub fn dashboard(&self) -> Result<Dashboard<Value>, AppError> {
+        self.store.as_ref().reading(|tx| {
+            let now = transaction_time(self.clock.as_ref(), tx)?;
+            let counters: BTreeMap<String, u64> = tx.counters()?;
+            let counts = tx.count_routes(&RouteFilter::default(), Cycles::Current, now)?;
+            let outstanding = tx.outstanding(LISTED_OUTSTANDING)?.iter().map(OutstandingRoute::new).collect();
+            let latest = tx.history(&HistoryQuery {
+                terms: &[HistoryTerm::listed()],
+                after: None,
+                offset: 0,
+                limit: u64::try_from(LATEST_RECORDS).unwrap_or(u64::MAX),
+                except: None,
+            })?;
+            let newest = newest_escalation(tx)?.map(|record| record.session_id);
+            let latest = latest
+                .into_iter()
+                .map(|record| shown(tx, record, newest.as_deref(), now))
+                .collect::<Result<_, AppError>>()?;
+            Ok(Dashboard::new(now, &counters, &counts, tx.orphans(0)?.0, outstanding, latest))
+        })
+    }
+
+    /// Makes and stores an escalation plan over every current route.
+    ///
+    /// # Errors
+    /// [`AppError::Storage`].
+    pub fn escalation_plan(&self, policy: EscalationPolicy, actor: Actor) -> Result<Escalated, AppError> {
+        let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
+        self.store.writing(move |tx| {
+            let at = transaction_time(clock.as_ref(), tx.state())?;
+            let plan_id = EscalationPlanId::from_uuid(ids.next(at));
+            let routes = waiting_routes(tx.state(), at)?;
+            let plan = EscalationPlan::build(plan_id, at, actor.clone(), policy, routes);
+            let metadata = plan.record().into_value();
+            append_own(tx, &metadata, at)?;
+            Ok(Escalated { plan, metadata, actor })
+        })
+    }
+
+    /// A page of history: the newest escalation plan first, with the routes as they are now, then records
+    /// newest first.
+    ///
+    /// # Errors
+    /// [`AppError::BadCursor`].
+    pub fn history(&self, filter: &HistoryFilter, paging: &Paging) -> Result<HistoryPage, AppError> {
+        let mut terms = filter.terms.clone();
+        terms.push(HistoryTerm::listed());
+        terms.sort();
+        terms.dedup();
+        if terms.len() > 1 {
+            // Every other term stands on listed records only.
+            terms.retain(|term| *term != HistoryTerm::listed());
+        }
+        let cursor = paging.cursor.as_deref().map(history_cursor).transpose()?;
+        self.store.as_ref().reading(|tx| {
+            let now = transaction_time(self.clock.as_ref(), tx)?;
+            let newest = newest_escalation(tx)?;
+            let pinned = match (&cursor, &newest) {
+                (Some((_, pinned)), _) => *pinned,
+                (None, Some(newest)) if has_terms(newest, &terms)? => Some(newest.position),
+                (None, _) => None,
+            };
+            let first_page = cursor.is_none() && paging.offset == 0;
+            let mut records = Vec::new();
+            if first_page && pinned.is_some() {
+                records.extend(newest.clone());
+            }
+            let here = u64::try_from(records.len()).unwrap_or_default();
+            // The pinned record takes the first place of the list, so the others move back by one.
+            let offset = if cursor.is_none() && pinned.is_some() { paging.offset.saturating_sub(1) } else { paging.offset };
+            records.extend(tx.history(&HistoryQuery {
+                terms: &terms,
+                after: cursor.map(|(after, _)| after),
+                offset,
+                limit: paging.limit + 1 - here,
+                except: pinned,
+            })?);
+            let more = cut(&mut records, paging.limit);
+            let next_cursor = records.last().filter(|_| more).map(|last| {
+                let (at, position) = if Some(last.position) == pinned {
+                    // Only the pinned record was on this page: the next one begins at the newest of the rest.
+                    (Timestamp::MAX, i64::MAX.unsigned_abs())
+                } else {
+                    (last.created_at, last.position)
+                };
+                format!("h1.{}.{position}.{}", at.micros(), pinned.unwrap_or_default())
+            });
+            let (total, total_is_lower_bound) = match tx.count_history(&terms)? {
+                Total::Exact(total) => (total, false),
+                Total::AtLeast(total) => (total, true),
+            };
+            let newest = newest.map(|record| record.session_id);
+            let items = records
+                .into_iter()
+                .map(|record| shown(tx, record, newest.as_deref(), now))
+                .collect::<Result<_, AppError>>()?;
+            Ok(HistoryPage {
+                schema_version: HISTORY_SCHEMA,
+                product: PRODUCT,
+                items,
+                total,
+                total_is_lower_bound,
+                limit: paging.limit,
+                offset: paging.offset,
+                next_cursor,
+            })
+        })
+    }
+
+    /// The suppression trend over every cycle. Nothing is stored.
+    ///
+    /// # Errors
+    /// [`AppError::Storage`].
+    pub fn suppression_trend(&self, filter: &RouteFilter, generated_by: Text) -> Result<Trend, AppError> {
+        self.store.as_ref().reading(|tx| {
+            let now = transaction_time(self.clock.as_ref(), tx)?;
+            let suppressed = RouteFilter { action: Some(RouteAction::Suppress), ..filter.clone() };
+            let mut latest = Vec::new();
+            let query = RouteQuery {
+                limit: u64::try_from(LATEST_EVENTS).ok(),
+                ..RouteQuery::all(&suppressed, Cycles::All, now)
+            };
+            tx.visit_routes(&query, &mut |tracked| {
+                latest.push(RouteRow::new(tracked, now));
+                Ok(ControlFlow::Continue(()))
+            })?;
+            let counts = tx.count_suppressed(filter, now)?;
+            let trend_id = TrendId::from_uuid(self.ids.next(now));
+            let filters = FilterNote::of(filter, Cycles::All);
+            let trend = SuppressionTrend::new(trend_id, now, generated_by, filters, counts, latest);
+            Ok(Trend { trend, metadata: None })
+        })
+    }
+}
+
+/// Cuts a list that was asked for one element more than the page holds; whether there was more.
+fn cut<T>(items: &mut Vec<T>, limit: u64) -> bool {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = items.len() > limit;
+    items.truncate(limit);
+    more
+}
+
+fn waiting_routes(tx: &dyn ReadTx, now: Timestamp) -> Result<Vec<TrackedRoute>, StorageError> {
+    let filter = RouteFilter { action: Some(RouteAction::Deliver), ..RouteFilter::default() };
+    let mut routes = Vec::new();
+    tx.visit_routes(&RouteQuery::all(&filter, Cycles::Current, now), &mut |tracked| {
+        routes.push(tracked);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(routes)
+}
+
+fn newest_escalation(tx: &dyn ReadTx) -> Result<Option<StoredRecord>, StorageError> {
+    let terms = [HistoryTerm::kind(EvidenceKind::EscalationPlan.as_str())];
+    let query = HistoryQuery { terms: &terms, after: None, offset: 0, limit: 1, except: None };
+    Ok(tx.history(&query)?.pop())
+}
+
+/// Whether a record has every term.
+fn has_terms(record: &StoredRecord, terms: &[HistoryTerm]) -> Result<bool, AppError> {
+    let value = parsed(record)?;
+    let has = cavra_domain::evidence::history_terms(&record.kind, &value);
+    Ok(terms.iter().all(|term| has.contains(term)))
+}
+
+fn parsed(record: &StoredRecord) -> Result<Value, AppError> {
+    serde_json::from_str(&record.json)
+        .map_err(|_| StorageError::Corrupt(format!("record {} is not JSON", record.position)).into())
+}
+
+/// A record as history shows it.
+fn shown(tx: &dyn ReadTx, record: StoredRecord, newest: Option<&str>, now: Timestamp) -> Result<Value, AppError> {
+    let mut value = parsed(&record)?;
+    if record.kind == EvidenceKind::EscalationPlan {
+        match newest {
+            Some(newest) if newest != record.session_id => escalation::shown_superseded(&mut value, newest),
+            _ => escalation::shown_now(&mut value, now, waiting_routes(tx, now)?),
+        }
+    }
+    Ok(value)
+}
+
+fn route_cursor(text: &str) -> Result<RouteCursor, AppError> {
+    let parse = || {
+        let (at, route_id) = text.strip_prefix("r1.")?.split_once('.')?;
+        Some(RouteCursor {
+            created_at: Timestamp::from_micros(at.parse().ok()?)?,
+            route_id: RouteId::parse(route_id).ok()?,
+        })
+    };
+    parse().ok_or(AppError::BadCursor)
+}
+
+fn history_cursor(text: &str) -> Result<(HistoryCursor, Option<u64>), AppError> {
+    let parse = || {
+        let mut parts = text.strip_prefix("h1.")?.split('.');
+        let created_at = Timestamp::from_micros(parts.next()?.parse().ok()?)?;
+        let position = parts.next()?.parse().ok().filter(|position| i64::try_from(*position).is_ok())?;
+        let pinned: u64 = parts.next()?.parse().ok().filter(|position| i64::try_from(*position).is_ok())?;
+        if parts.next().is_some() {
+            return None;
+        }
+        Some((HistoryCursor { created_at, position }, (pinned > 0).then_some(pinned)))
+    };
+    parse().ok_or(AppError::BadCursor)
+}

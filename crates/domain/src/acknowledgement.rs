@@ -1,0 +1,136 @@
+//! Acknowledgements: what people answer, and the document that keeps it (contract wire 1.5, decisions 3).
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::actor::Actor;
+use crate::evidence::{EvidenceKind, MetadataRecord};
+use crate::id::{AcknowledgementId, BulkId, PlanId, ScheduleId};
+use crate::public_safe::{Field, Text};
+use crate::route::{Provider, StateName, Transition, text_enum};
+use crate::time::Timestamp;
+
+/// What the notes of an acknowledgement may hold.
+pub const NOTES: Field = Field::lines("notes", 4_000);
+
+/// What the external reference of an acknowledgement may hold: a ticket or change number.
+pub const EXTERNAL_REF: Field = Field::line("external_ref", 500);
+
+/// Schema of [`AcknowledgementDocument`].
+pub const ACKNOWLEDGEMENT_SCHEMA: &str = "cavra.go-backend-pilot.rollback-drill-notification-ack.v1";
+
+text_enum! {
+    /// What an acknowledgement says (contract wire 1.5).
+    AckState {
+        /// Taken note of.
+        Acknowledged = "acknowledged",
+        /// Needs no answer.
+        Dismissed = "dismissed",
+        /// Passed on.
+        Escalated = "escalated",
+        /// Done.
+        Resolved = "resolved",
+    }
+}
+
+impl AckState {
+    /// The state of a route in which this answer stands.
+    pub const fn state(self) -> StateName {
+        match self {
+            Self::Acknowledged => StateName::Acknowledged,
+            Self::Dismissed => StateName::Dismissed,
+            Self::Escalated => StateName::Escalated,
+            Self::Resolved => StateName::Resolved,
+        }
+    }
+}
+
+/// One answer as a route's history keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The record that says so.
+    pub acknowledgement_id: AcknowledgementId,
+    /// What it says.
+    pub said: AckState,
+    /// Who said it, for display.
+    pub acknowledged_by: Text,
+    /// When.
+    pub acknowledged_at: Timestamp,
+    /// Ticket or change number.
+    pub external_ref: Text,
+    /// Free text.
+    pub notes: Text,
+    /// Who vouches for the subject; empty on imported records without an actor.
+    pub issuer: Text,
+    /// The subject within the issuer; empty on imported records without an actor.
+    pub subject: Text,
+    /// Whether a token proved the actor.
+    pub verified: bool,
+}
+
+/// One entry of a route's history: an answer, and what it did to this route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// The answer.
+    pub answer: Answer,
+    /// Its effect on the route.
+    pub effect: Transition,
+}
+
+/// The acknowledgement document: one person's answer for the routes that it names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct AcknowledgementDocument {
+    /// [`ACKNOWLEDGEMENT_SCHEMA`].
+    pub schema_version: &'static str,
+    /// Always `CAVRA`.
+    pub product: &'static str,
+    /// This record.
+    pub acknowledgement_id: AcknowledgementId,
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// The cycle that the answer is for.
+    pub plan_id: PlanId,
+    /// The provider, as it was named.
+    pub provider: Provider,
+    /// The owner whose route is answered; empty for every owner of the provider in the cycle.
+    pub owner: Text,
+    /// Display name of the actor.
+    pub acknowledged_by: Text,
+    /// What the answer says.
+    pub acknowledgement_state: AckState,
+    /// When it was recorded.
+    pub acknowledged_at: Timestamp,
+    /// Ticket or change number; empty when none was given.
+    pub external_ref: Text,
+    /// Free text; empty when none was given.
+    pub notes: Text,
+    /// Who answered.
+    pub actor: Actor,
+    /// The bulk that this answer was part of, if any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bulk_id: Option<BulkId>,
+}
+
+impl AcknowledgementDocument {
+    /// The evidence record that holds the document (contract wire 1.1).
+    pub fn record(&self) -> MetadataRecord {
+        MetadataRecord {
+            kind: EvidenceKind::NotificationAck,
+            session_id: self.acknowledgement_id.as_str().to_owned(),
+            created_at: self.acknowledged_at,
+            signer: self.acknowledged_by.as_str().to_owned(),
+            decision_count: 1,
+            blocked_count: 0,
+            approval_required_count: 0,
+            fields: vec![
+                ("acknowledgement_id", json!(self.acknowledgement_id)),
+                ("schedule_id", json!(self.schedule_id)),
+                ("plan_id", json!(self.plan_id)),
+                ("provider", json!(self.provider)),
+                ("acknowledgement_state", json!(self.acknowledgement_state)),
+            ],
+            payload: ("acknowledgement", serde_json::to_value(self).unwrap_or(Value::Null)),
+        }
+    }
+}

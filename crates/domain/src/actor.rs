@@ -1,0 +1,48 @@
+//! Who did something, as evidence keeps it (contract decisions 10).
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::public_safe::{Field, NotPublicSafe, Text};
+use crate::route::MAX_NAME_CHARS;
+
+/// Issuer of the names that are given in open local mode, where nobody verifies them.
+pub const LOCAL_ISSUER: &str = "local";
+
+/// The person or system behind an action.
+///
+/// A verified actor is a pair of issuer and subject out of a token; a local one is only what the request says,
+/// and the record says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Actor {
+    /// Display name.
+    pub actor: Text,
+    /// The subject within the issuer.
+    pub subject: Text,
+    /// Who vouches for the subject; `local` in open local mode.
+    pub issuer: Text,
+    /// The groups that gave the right to act.
+    pub groups: Vec<Text>,
+    /// Always null here; published clients read the key.
+    pub repository: Option<Text>,
+    /// Whether a token proved it.
+    pub verified: bool,
+}
+
+impl Actor {
+    /// The actor of open local mode: the name in the request, unverified.
+    ///
+    /// # Errors
+    /// [`NotPublicSafe`] when the name is.
+    pub fn local(field: &'static str, name: &str) -> Result<Self, NotPublicSafe> {
+        let name = Text::parse(Field::line(field, MAX_NAME_CHARS), name.trim())?;
+        Ok(Self {
+            subject: name.clone(),
+            actor: name,
+            issuer: Text::parse(Field::line("issuer", MAX_NAME_CHARS), LOCAL_ISSUER)?,
+            groups: Vec::new(),
+            repository: None,
+            verified: false,
+        })
+    }
+}

@@ -1,0 +1,341 @@
+//! The dashboard: counts over everything, kept as evidence arrives (contract wire 4, decisions 13).
+//!
+//! What a record adds to is decided here, once, when it is recorded; reading the dashboard reads no evidence.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::evidence::{
+    EvidenceKind, PRODUCT, SOURCE_ARCHIVE_ALERT, SOURCE_AUDIT, SOURCE_EXPORT, SOURCE_NOTIFICATION, delivered, payload,
+    text,
+};
+use crate::id::{PlanId, ScheduleId};
+use crate::public_safe::Text;
+use crate::route::{Level, Provider, RouteCounts, TrackedRoute, normalised};
+use crate::time::Timestamp;
+
+/// Schema of the dashboard.
+pub const DASHBOARD_SCHEMA: &str = "cavra.go-backend-pilot.rollback-drill-notification-dashboard.v1";
+
+/// How many outstanding routes the dashboard lists; `outstanding_acknowledgement_count` counts them all.
+pub const LISTED_OUTSTANDING: usize = 20;
+
+/// How many of the newest history records the dashboard shows.
+pub const LATEST_RECORDS: usize = 10;
+
+/// Names of counters that hold a provider of audit deliveries.
+const AUDIT_PROVIDER: &str = "acknowledgement_audit_delivery_providers=";
+
+/// A record, with what its counters depend on already read.
+struct Counted<'a> {
+    kind: &'a EvidenceKind,
+    record: &'a Value,
+    document: &'a Value,
+    source: &'a str,
+    success: Option<bool>,
+}
+
+impl Counted<'_> {
+    fn is(&self, kind: &EvidenceKind) -> bool {
+        self.kind == kind
+    }
+    /// A delivery of a source in this area; `source` empty for any of them.
+    fn delivery(&self, source: &str) -> bool {
+        self.success.is_some()
+            && if source.is_empty() { self.source.starts_with(SOURCE_NOTIFICATION_FAMILY) } else { self.source == source }
+    }
+    fn failed(&self, source: &str) -> bool {
+        self.delivery(source) && self.success == Some(false)
+    }
+    fn says(&self, key: &str, values: &[&str]) -> bool {
+        text(self.record, key).or_else(|| text(self.document, key)).is_some_and(|value| values.contains(&value))
+    }
+    /// Dry unless it says that it is not (contract wire 4, rows 102 and 103).
+    fn dry(&self) -> bool {
+        let said = self.record.get("dry_run").or_else(|| self.document.get("dry_run")).and_then(Value::as_bool);
+        said.unwrap_or(true)
+    }
+}
+
+/// The start of every delivery source of this area.
+const SOURCE_NOTIFICATION_FAMILY: &str = "go_backend_rollback_drill_";
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = |$counted:ident| $rule:expr;)*) => {
+        /// How many records of each sort there are. Fields of parts that do not exist here are absent.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+        pub struct EvidenceCounts {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl EvidenceCounts {
+            /// Reads the counts out of stored counters.
+            pub fn of(stored: &BTreeMap<String, u64>) -> Self {
+                Self { $($name: stored.get(stringify!($name)).copied().unwrap_or_default(),)* }
+            }
+        }
+
+        fn add_counters(counted: &Counted<'_>, names: &mut Vec<String>) {
+            $({
+                let $counted = counted;
+                if $rule {
+                    names.push(stringify!($name).to_owned());
+                }
+            })*
+        }
+    };
+}
+
+use EvidenceKind as Kind;
+
+counters! {
+    /// Notification plans.
+    plan_count = |r| r.is(&Kind::NotificationPlan);
+    /// Connector deliveries of this area.
+    delivery_count = |r| r.delivery("");
+    /// Deliveries of notifications.
+    notification_delivery_count = |r| r.delivery(SOURCE_NOTIFICATION);
+    /// Deliveries that failed.
+    failed_delivery_count = |r| r.failed("");
+    /// Acknowledgement records, single and bulk.
+    acknowledgement_count = |r| r.is(&Kind::NotificationAck);
+    /// Bulk acknowledgements.
+    bulk_acknowledgement_count = |r| r.is(&Kind::BulkAcknowledgement);
+    /// Escalation plans.
+    escalation_plan_count = |r| r.is(&Kind::EscalationPlan);
+    /// Audit packages.
+    acknowledgement_audit_package_count = |r| r.is(&Kind::AuditPackage);
+    /// Plans to deliver audit packages.
+    acknowledgement_audit_delivery_plan_count = |r| r.is(&Kind::AuditDeliveryPlan);
+    /// Deliveries of audit packages.
+    acknowledgement_audit_delivery_count = |r| r.delivery(SOURCE_AUDIT);
+    /// Of those, failed.
+    failed_acknowledgement_audit_delivery_count = |r| r.failed(SOURCE_AUDIT);
+    /// Of those, succeeded.
+    acknowledgement_audit_delivery_success_count = |r| r.delivery(SOURCE_AUDIT) && r.success == Some(true);
+    /// Retry plans of audit deliveries.
+    acknowledgement_audit_delivery_retry_plan_count = |r| r.is(&Kind::AuditRetryPlan);
+    /// Readiness summaries.
+    acknowledgement_audit_delivery_final_reporting_release_readiness_summary_count = |r| r.is(&Kind::ReadinessSummary);
+    /// Of those, ready.
+    acknowledgement_audit_delivery_final_reporting_release_ready_count =
+        |r| r.is(&Kind::ReadinessSummary) && r.says("readiness_state", &["ready"]);
+    /// Runbook exports.
+    acknowledgement_audit_delivery_final_reporting_operator_runbook_export_count = |r| r.is(&Kind::RunbookExport);
+    /// Readiness approval decisions.
+    acknowledgement_audit_delivery_final_reporting_release_readiness_approval_decision_count =
+        |r| r.is(&Kind::ReadinessApproval);
+    /// Of those, approved.
+    acknowledgement_audit_delivery_final_reporting_release_readiness_approved_count =
+        |r| r.is(&Kind::ReadinessApproval) && r.says("approval_state", &["approved"]);
+    /// Attachments to release records.
+    acknowledgement_audit_delivery_final_reporting_release_record_attachment_count =
+        |r| r.is(&Kind::ReleaseAttachment);
+    /// Verifications of closure packets.
+    acknowledgement_audit_delivery_final_reporting_release_closure_packet_verification_count =
+        |r| r.is(&Kind::PacketVerification);
+    /// Of those, verified.
+    acknowledgement_audit_delivery_final_reporting_release_closure_packet_verified_count =
+        |r| r.is(&Kind::PacketVerification) && r.says("verification_state", &["verified"]);
+    /// Final auditor exports.
+    acknowledgement_audit_delivery_final_reporting_auditor_export_count = |r| r.is(&Kind::AuditorExport);
+    /// Deliveries of auditor exports.
+    acknowledgement_audit_delivery_final_reporting_auditor_export_delivery_count = |r| r.delivery(SOURCE_EXPORT);
+    /// Of those, failed.
+    failed_acknowledgement_audit_delivery_final_reporting_auditor_export_delivery_count = |r| r.failed(SOURCE_EXPORT);
+    /// Retry plans of auditor exports.
+    acknowledgement_audit_delivery_final_reporting_auditor_export_delivery_retry_plan_count =
+        |r| r.is(&Kind::ExportRetryPlan);
+    /// Retry worker runs of auditor exports.
+    acknowledgement_audit_delivery_final_reporting_auditor_export_delivery_retry_worker_run_count =
+        |r| r.is(&Kind::ExportWorkerRun);
+    /// Executed retries of auditor exports.
+    acknowledgement_audit_delivery_final_reporting_auditor_export_delivery_retry_execution_record_count =
+        |r| r.is(&Kind::ExportRetryExecution);
+    /// Of those, delivered.
+    acknowledgement_audit_delivery_final_reporting_auditor_export_delivery_retry_execution_success_count =
+        |r| r.is(&Kind::ExportRetryExecution) && r.says("execution_status", &["delivered"]);
+    /// Of those, failed or skipped.
+    acknowledgement_audit_delivery_final_reporting_auditor_export_delivery_retry_execution_failed_count =
+        |r| r.is(&Kind::ExportRetryExecution) && r.says("execution_status", &["failed", "skipped"]);
+    /// Immutable archive references.
+    acknowledgement_audit_delivery_final_reporting_immutable_archive_reference_count =
+        |r| r.is(&Kind::ArchiveReference);
+    /// Archive health reports.
+    acknowledgement_audit_delivery_final_reporting_archive_reference_health_count = |r| r.is(&Kind::ArchiveHealth);
+    /// Archive alert plans.
+    acknowledgement_audit_delivery_final_reporting_archive_reference_health_alert_plan_count =
+        |r| r.is(&Kind::ArchiveAlertPlan);
+    /// Archive alert acknowledgements.
+    acknowledgement_audit_delivery_final_reporting_archive_reference_health_alert_ack_count =
+        |r| r.is(&Kind::ArchiveAlertAck);
+    /// Deliveries of archive alerts.
+    acknowledgement_audit_delivery_final_reporting_archive_reference_health_alert_delivery_count =
+        |r| r.delivery(SOURCE_ARCHIVE_ALERT);
+    /// Of those, failed.
+    failed_acknowledgement_audit_delivery_final_reporting_archive_reference_health_alert_delivery_count =
+        |r| r.failed(SOURCE_ARCHIVE_ALERT);
+    /// Worker runs of audit deliveries.
+    acknowledgement_audit_delivery_worker_run_count = |r| r.is(&Kind::AuditWorkerRun);
+    /// Of those, dry.
+    acknowledgement_audit_delivery_worker_dry_run_count = |r| r.is(&Kind::AuditWorkerRun) && r.dry();
+    /// Of those, live.
+    acknowledgement_audit_delivery_worker_executed_count = |r| r.is(&Kind::AuditWorkerRun) && !r.dry();
+}
+
+/// The counters that a record adds one to.
+pub fn counters(kind: &EvidenceKind, record: &Value) -> Vec<String> {
+    let source = text(record, "connector_delivery_source").unwrap_or_default();
+    let counted =
+        Counted { kind, record, document: payload(kind, record), source, success: delivered(kind, record) };
+    let mut names = Vec::new();
+    add_counters(&counted, &mut names);
+    if counted.delivery(SOURCE_AUDIT) || counted.is(&Kind::AuditDeliveryPlan) {
+        let named: BTreeSet<String> = ["selected_providers", "providers", "failed_providers"]
+            .into_iter()
+            .filter_map(|key| record.get(key).and_then(Value::as_array))
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(normalised)
+            .filter(|provider| !provider.is_empty())
+            .collect();
+        names.extend(named.into_iter().map(|provider| format!("{AUDIT_PROVIDER}{provider}")));
+    }
+    names
+}
+
+/// One outstanding route on the dashboard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct OutstandingRoute {
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// The provider.
+    pub provider: Provider,
+    /// The cycle.
+    pub plan_id: PlanId,
+    /// The owner.
+    pub owner: Text,
+    /// When its time is over.
+    pub deadline_at: Timestamp,
+}
+
+impl OutstandingRoute {
+    /// The entry of a route.
+    pub fn new(tracked: &TrackedRoute) -> Self {
+        let route = &tracked.route;
+        Self {
+            schedule_id: route.schedule_id.clone(),
+            provider: route.provider.clone(),
+            plan_id: route.plan_id.clone(),
+            owner: route.owner.clone(),
+            deadline_at: route.deadline_at(),
+        }
+    }
+}
+
+/// The dashboard. `R` is a metadata record.
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub struct Dashboard<R> {
+    /// [`DASHBOARD_SCHEMA`].
+    pub schema_version: &'static str,
+    /// Always `CAVRA`.
+    pub product: &'static str,
+    /// When it was made.
+    pub generated_at: Timestamp,
+    /// The level of the current routes.
+    pub alert_level: Level,
+    /// Counts of records, over all evidence.
+    #[serde(flatten)]
+    pub evidence: EvidenceCounts,
+    /// Succeeded audit deliveries over all of them, rounded to four digits; null when there is none.
+    pub acknowledgement_audit_delivery_success_rate: Option<f64>,
+    /// Providers of audit deliveries and their plans, sorted.
+    pub acknowledgement_audit_delivery_providers: Vec<String>,
+    /// `critical` when an audit delivery failed, else `healthy`.
+    pub acknowledgement_audit_delivery_health: Level,
+    /// Current routes that wait, or waited, for an acknowledgement. The five state counts add up to it.
+    pub route_count: u64,
+    /// Routes in this state.
+    pub outstanding_acknowledgement_count: u64,
+    /// Routes in this state.
+    pub acknowledged_route_count: u64,
+    /// Routes in this state.
+    pub escalated_route_count: u64,
+    /// Routes in this state.
+    pub dismissed_route_count: u64,
+    /// Routes in this state.
+    pub resolved_route_count: u64,
+    /// Outstanding or escalated routes past their deadline.
+    pub breached_route_count: u64,
+    /// Current suppressed routes; not part of `route_count`.
+    pub suppressed_route_count: u64,
+    /// Acknowledgements that answer no known route, as imported records may.
+    pub orphaned_acknowledgement_count: u64,
+    /// The outstanding routes whose time is over first, at most 20.
+    pub outstanding_acknowledgements: Vec<OutstandingRoute>,
+    /// How many outstanding routes are not in that list.
+    pub outstanding_acknowledgements_omitted: u64,
+    /// The ten newest history records.
+    pub latest: Vec<R>,
+}
+
+impl<R> Dashboard<R> {
+    /// The dashboard of counts and lists.
+    pub fn new(
+        generated_at: Timestamp,
+        stored: &BTreeMap<String, u64>,
+        routes: &RouteCounts,
+        orphaned_acknowledgement_count: u64,
+        outstanding: Vec<OutstandingRoute>,
+        latest: Vec<R>,
+    ) -> Self {
+        let evidence = EvidenceCounts::of(stored);
+        let listed = u64::try_from(outstanding.len()).unwrap_or(u64::MAX);
+        Self {
+            schema_version: DASHBOARD_SCHEMA,
+            product: PRODUCT,
+            generated_at,
+            alert_level: routes.level(),
+            acknowledgement_audit_delivery_success_rate: rate(
+                evidence.acknowledgement_audit_delivery_success_count,
+                evidence.acknowledgement_audit_delivery_count,
+            ),
+            acknowledgement_audit_delivery_providers: stored
+                .keys()
+                .filter_map(|name| name.strip_prefix(AUDIT_PROVIDER))
+                .map(str::to_owned)
+                .collect(),
+            acknowledgement_audit_delivery_health: if evidence.failed_acknowledgement_audit_delivery_count > 0 {
+                Level::Critical
+            } else {
+                Level::Healthy
+            },
+            evidence,
+            route_count: routes.route_count,
+            outstanding_acknowledgement_count: routes.outstanding,
+            acknowledged_route_count: routes.acknowledged,
+            escalated_route_count: routes.escalated,
+            dismissed_route_count: routes.dismissed,
+            resolved_route_count: routes.resolved,
+            breached_route_count: routes.breached,
+            suppressed_route_count: routes.suppressed,
+            orphaned_acknowledgement_count,
+            outstanding_acknowledgements_omitted: routes.outstanding.saturating_sub(listed),
+            outstanding_acknowledgements: outstanding,
+            latest,
+        }
+    }
+}
+
+/// A share, rounded to four digits; `None` of nothing.
+#[expect(clippy::cast_precision_loss, reason = "the share is at most 10,000 ten-thousandths")]
+fn rate(part: u64, whole: u64) -> Option<f64> {
+    if whole == 0 {
+        return None;
+    }
+    let ten_thousandths = (u128::from(part) * 20_000 + u128::from(whole)) / (u128::from(whole) * 2);
+    Some(u64::try_from(ten_thousandths).unwrap_or(u64::MAX) as f64 / 10_000.0)
+}

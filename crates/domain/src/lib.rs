@@ -1,0 +1,25 @@
+//! The rules of rollback-drill governance, without I/O, clock, randomness, HTTP or SQL.
+//!
+//! A schedule that is due becomes a [notification plan](schedule): one [route] per provider and owner. People
+//! [acknowledge](acknowledgement) routes, one by one or in [bulk]; an [escalation] plan says which are late, an
+//! [audit package](audit_package) shows every route of a scope with its whole history, and a [dashboard] counts.
+//! All of them ask the same functions of [route] for state, breach and level. Every document's text passes
+//! [`public_safe`] first.
+//!
+//! Times, ids and randomness are arguments: see [`time::Clock`] and [`id::IdSource`]. The program in
+//! `examples/embed.rs` plans, acknowledges and packages with nothing but this crate.
+
+pub mod acknowledgement;
+pub mod actor;
+pub mod audit_package;
+pub mod bulk;
+pub mod dashboard;
+pub mod escalation;
+pub mod evidence;
+pub mod id;
+pub mod public_safe;
+pub mod record;
+pub mod route;
+pub mod schedule;
+pub mod suppression;
+pub mod time;

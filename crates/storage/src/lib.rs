@@ -1,0 +1,392 @@
+//! Storage: evidence, and the state that follows from it, in one transaction.
+//!
+//! The use cases see [`Store`]: a whole read over one consistent state, or a whole write that is durable when
+//! it returns and never happened when it fails. The only way to change anything is [`WriteTx::append`]: state
+//! (routes, counters, what history finds) is computed from the appended record inside the same transaction, so
+//! that no state exists without its evidence. Another engine implements the same three traits.
+//!
+//! [`sqlite::SqliteStore`] is the engine of this version.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cavra_domain::acknowledgement::HistoryEntry;
+use cavra_domain::audit_package::{EvidencePosition, Population};
+use cavra_domain::evidence::{EvidenceKind, HistoryTerm};
+use cavra_domain::id::{PlanId, RouteId, ScheduleId};
+use cavra_domain::public_safe::Text;
+use cavra_domain::record::{Interpreted, RecordError};
+use cavra_domain::route::{Cycles, RouteCounts, RouteFilter, TrackedRoute};
+use cavra_domain::suppression::SuppressionCounts;
+use cavra_domain::time::Timestamp;
+use cavra_evidence::digest::Digest;
+use serde_json::Value;
+use thiserror::Error;
+
+pub mod published;
+pub mod sqlite;
+
+/// Why storage could not do what was asked. Nothing was changed.
+#[derive(Debug, Error)]
+pub enum StorageError {
+    /// The file cannot be opened or created.
+    #[error("cannot open the database `{}`", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The file is a database of something else.
+    #[error("`{}` is not a cavra database; to take the records of a published store, use `cavra import`", .0.display())]
+    NotOurs(PathBuf),
+    /// The file was written by a newer version.
+    #[error("the database `{}` has format {found}, and this version knows formats up to {known}: use the newer program", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest format that this version knows.
+        known: i64,
+    },
+    /// The file can be read but not written.
+    #[error("the database `{}` is read-only", .0.display())]
+    ReadOnly(PathBuf),
+    /// The file is damaged. Nothing is repaired or deleted.
+    #[error("the database is damaged: {0}")]
+    Corrupt(String),
+    /// A record with this id and another content is there already; evidence is never replaced.
+    #[error("a record `{0}` with other content is already recorded")]
+    Conflict(String),
+    /// The record says nothing that can be understood.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The record cannot be written as canonical JSON.
+    #[error("the record cannot be written as canonical JSON")]
+    Canonical(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Another process held the database for too long.
+    #[error("the database is busy")]
+    Busy,
+    /// There is no room to write.
+    #[error("the disk is full")]
+    Full,
+    /// The engine failed.
+    #[error("the database failed")]
+    Engine(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A job panicked; its transaction was rolled back.
+    #[error("the operation failed inside and was rolled back")]
+    Panicked,
+    /// The store is shutting down.
+    #[error("the store is closed")]
+    Closed,
+    /// A stream that the operation reads failed.
+    #[error("cannot read the input")]
+    Input(#[source] std::io::Error),
+}
+
+/// Where the evidence log stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogHead {
+    /// Position of the newest record; 0 when there is none.
+    pub position: u64,
+    /// When the newest record was recorded.
+    pub recorded_at: Option<Timestamp>,
+}
+
+/// A plan that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownPlan {
+    /// The plan.
+    pub plan_id: PlanId,
+    /// Its schedule.
+    pub schedule_id: ScheduleId,
+    /// When its clock began.
+    pub created_at: Timestamp,
+    /// What it says: see [`cavra_domain::schedule::content_key`].
+    pub content_key: [u8; 32],
+    /// Whether it is its schedule's newest.
+    pub current: bool,
+}
+
+/// A record as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRecord {
+    /// Its place in the log, from 1, without gaps.
+    pub position: u64,
+    /// Its key.
+    pub session_id: String,
+    /// Its kind.
+    pub kind: EvidenceKind,
+    /// Its own time.
+    pub created_at: Timestamp,
+    /// When this service took it.
+    pub recorded_at: Timestamp,
+    /// Whether it came from elsewhere.
+    pub imported: bool,
+    /// SHA-256 of `json`.
+    pub sha256: Digest,
+    /// Canonical JSON (RFC 8785).
+    pub json: String,
+}
+
+/// A record to append.
+#[derive(Debug)]
+pub struct NewRecord<'a> {
+    /// The record; its texts are public-safe.
+    pub value: &'a Value,
+    /// When this service takes it.
+    pub recorded_at: Timestamp,
+    /// Whether it comes from elsewhere.
+    pub imported: bool,
+}
+
+/// What became of an appended record.
+#[derive(Debug)]
+pub enum Appended {
+    /// It is recorded.
+    Recorded {
+        /// Its place in the log.
+        position: u64,
+        /// What it says.
+        interpreted: Box<Interpreted>,
+    },
+    /// The very same record is there already; nothing was written.
+    Unchanged {
+        /// Its kind.
+        kind: EvidenceKind,
+    },
+}
+
+/// Where a page of routes ended: the list is newest cycle first, then by route id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteCursor {
+    /// `created_at` of the last route.
+    pub created_at: Timestamp,
+    /// Its id.
+    pub route_id: RouteId,
+}
+
+/// Which routes to list, and how many.
+#[derive(Debug, Clone)]
+pub struct RouteQuery<'a> {
+    /// The filter.
+    pub filter: &'a RouteFilter,
+    /// Which cycles.
+    pub cycles: Cycles,
+    /// The time at which breach is judged.
+    pub now: Timestamp,
+    /// Begin behind this route.
+    pub after: Option<&'a RouteCursor>,
+    /// Leave out so many first.
+    pub offset: u64,
+    /// At most so many; none for all.
+    pub limit: Option<u64>,
+}
+
+impl<'a> RouteQuery<'a> {
+    /// Every route that the filter means.
+    pub const fn all(filter: &'a RouteFilter, cycles: Cycles, now: Timestamp) -> Self {
+        Self { filter, cycles, now, after: None, offset: 0, limit: None }
+    }
+}
+
+/// Where a page of history ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryCursor {
+    /// `created_at` of the last record.
+    pub created_at: Timestamp,
+    /// Its position.
+    pub position: u64,
+}
+
+/// Which records of history to list: those that have every term, newest first.
+#[derive(Debug, Clone)]
+pub struct HistoryQuery<'a> {
+    /// The terms, all of them; at least one.
+    pub terms: &'a [HistoryTerm],
+    /// Begin behind this record.
+    pub after: Option<HistoryCursor>,
+    /// Leave out so many first.
+    pub offset: u64,
+    /// At most so many.
+    pub limit: u64,
+    /// A record that the page does not repeat, because it is shown elsewhere.
+    pub except: Option<u64>,
+}
+
+/// How many records match.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Total {
+    /// Exactly so many.
+    Exact(u64),
+    /// At least so many; counting stopped there.
+    AtLeast(u64),
+}
+
+/// Counting of combined terms stops here.
+pub const COUNTED_AT_MOST: u64 = 10_000;
+
+/// Compresses a piece of a package for storage.
+pub fn pack(text: &[u8]) -> Vec<u8> {
+    lz4_flex::block::compress_prepend_size(text)
+}
+
+/// The text of a stored piece.
+///
+/// # Errors
+/// [`StorageError::Corrupt`] when the piece is damaged.
+pub fn unpack(piece: &[u8]) -> Result<Vec<u8>, StorageError> {
+    lz4_flex::block::decompress_size_prepended(piece)
+        .map_err(|_| StorageError::Corrupt("a stored piece of a package cannot be unpacked".to_owned()))
+}
+
+/// What a visitor says after each element.
+pub type Visit = Result<std::ops::ControlFlow<()>, StorageError>;
+
+/// One consistent state, for as long as the transaction lives.
+pub trait ReadTx {
+    /// Where the log stands.
+    fn head(&self) -> Result<LogHead, StorageError>;
+    /// The evidence that says something about routes.
+    fn route_evidence(&self) -> Result<EvidencePosition, StorageError>;
+    /// A plan by id.
+    fn plan(&self, plan_id: &PlanId) -> Result<Option<KnownPlan>, StorageError>;
+    /// A schedule's newest plan.
+    fn current_plan(&self, schedule_id: &ScheduleId) -> Result<Option<KnownPlan>, StorageError>;
+    /// The routes of one plan for a provider key, and for one owner if one is named.
+    fn routes_of(
+        &self,
+        plan_id: &PlanId,
+        provider_key: &str,
+        owner: Option<&Text>,
+    ) -> Result<Vec<TrackedRoute>, StorageError>;
+    /// Lists routes, newest cycle first.
+    fn visit_routes(
+        &self,
+        query: &RouteQuery<'_>,
+        visit: &mut dyn FnMut(TrackedRoute) -> Visit,
+    ) -> Result<(), StorageError>;
+    /// Lists routes with their histories, oldest entry first.
+    fn visit_histories(
+        &self,
+        query: &RouteQuery<'_>,
+        visit: &mut dyn FnMut(TrackedRoute, Vec<HistoryEntry>) -> Visit,
+    ) -> Result<(), StorageError>;
+    /// The outstanding current routes whose time is over first.
+    fn outstanding(&self, limit: usize) -> Result<Vec<TrackedRoute>, StorageError>;
+    /// Counts routes.
+    fn count_routes(&self, filter: &RouteFilter, cycles: Cycles, now: Timestamp) -> Result<RouteCounts, StorageError>;
+    /// Counts routes known, matched, and left out per term.
+    fn population(&self, filter: &RouteFilter, cycles: Cycles, now: Timestamp) -> Result<Population, StorageError>;
+    /// Counts the distinct acknowledgements in the histories of routes.
+    fn count_acknowledgements(
+        &self,
+        filter: &RouteFilter,
+        cycles: Cycles,
+        now: Timestamp,
+    ) -> Result<u64, StorageError>;
+    /// Counts suppressed routes of every cycle.
+    fn count_suppressed(&self, filter: &RouteFilter, now: Timestamp) -> Result<SuppressionCounts, StorageError>;
+    /// The dashboard's counters.
+    fn counters(&self) -> Result<BTreeMap<String, u64>, StorageError>;
+    /// Acknowledgements that answer no route: how many, and the first `limit` of them.
+    fn orphans(&self, limit: usize) -> Result<(u64, Vec<StoredRecord>), StorageError>;
+    /// A page of history.
+    fn history(&self, query: &HistoryQuery<'_>) -> Result<Vec<StoredRecord>, StorageError>;
+    /// How many records have every term.
+    fn count_history(&self, terms: &[HistoryTerm]) -> Result<Total, StorageError>;
+    /// A record by its key.
+    fn record(&self, session_id: &str) -> Result<Option<StoredRecord>, StorageError>;
+    /// Reads records in log order: those behind `after`, of a kind, with their own time not before `since`.
+    fn visit_records(
+        &self,
+        after: u64,
+        kind: Option<&str>,
+        since: Option<Timestamp>,
+        visit: &mut dyn FnMut(StoredRecord) -> Visit,
+    ) -> Result<(), StorageError>;
+    /// One piece of a stored package; `None` behind the last one.
+    fn package_piece(&self, position: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError>;
+}
+
+/// A write: everything that it appends is durable together, or not there at all.
+pub trait WriteTx {
+    /// Appends a record, and changes the state that follows from it.
+    ///
+    /// # Errors
+    /// [`StorageError::Conflict`] when its key has another content, [`StorageError::Record`] when it cannot be
+    /// understood; the transaction may go on and append others.
+    fn append(&mut self, record: &NewRecord<'_>) -> Result<Appended, StorageError>;
+    /// Stores the pieces of the package whose record was appended at `position`.
+    fn store_package(
+        &mut self,
+        position: u64,
+        pieces: &mut dyn Iterator<Item = std::io::Result<Vec<u8>>>,
+    ) -> Result<(), StorageError>;
+    /// The state as this transaction sees it: what it has appended is there.
+    fn state(&self) -> &dyn ReadTx;
+}
+
+/// What a write job says at its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Keep what was appended.
+    Commit,
+    /// Forget it.
+    Rollback,
+}
+
+/// A write job: runs once, inside a transaction.
+pub type WriteJob = Box<dyn FnOnce(&mut dyn WriteTx) -> Verdict + Send>;
+
+/// A storage engine.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Runs a read over one consistent state.
+    fn read(&self, job: &mut dyn FnMut(&dyn ReadTx)) -> Result<(), StorageError>;
+    /// Runs a write. When this returns `Ok` and the job said [`Verdict::Commit`], what it appended is durable.
+    fn write(&self, job: WriteJob) -> Result<(), StorageError>;
+}
+
+impl dyn Store + '_ {
+    /// Runs a read and gives its result.
+    ///
+    /// # Errors
+    /// The job's own, or [`StorageError`] when there is no state to read.
+    pub fn reading<T, E: From<StorageError>>(
+        &self,
+        job: impl FnOnce(&dyn ReadTx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut job = Some(job);
+        let mut result = None;
+        self.read(&mut |tx| result = job.take().map(|job| job(tx)))?;
+        result.unwrap_or_else(|| Err(StorageError::Closed.into()))
+    }
+
+    /// Runs a write and gives its result; an error of the job rolls everything back.
+    ///
+    /// # Errors
+    /// The job's own, or [`StorageError`] when the write could not be made durable.
+    pub fn writing<T, E>(
+        &self,
+        job: impl FnOnce(&mut dyn WriteTx) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+    {
+        let slot: Arc<Mutex<Option<Result<T, E>>>> = Arc::default();
+        let filled = Arc::clone(&slot);
+        self.write(Box::new(move |tx| {
+            let result = job(tx);
+            let verdict = if result.is_ok() { Verdict::Commit } else { Verdict::Rollback };
+            *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            verdict
+        }))?;
+        let result = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        result.unwrap_or_else(|| Err(StorageError::Closed.into()))
+    }
+}

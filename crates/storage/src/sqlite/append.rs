@@ -1,0 +1,501 @@
+//! Appending: a record, and the state that follows from it.
+//!
+//! This is the only code that writes. What a record means is read by [`cavra_domain::record::interpret`], for
+//! own and imported records alike; what it does to a route is decided by [`StateName::on`].
+
+use std::collections::{BTreeMap, HashMap};
+
+use cavra_domain::acknowledgement::AckState;
+use cavra_domain::dashboard::counters;
+use cavra_domain::evidence::EvidenceKind;
+use cavra_domain::record::{AckFacts, Interpreted, PlanFacts, Projection, interpret};
+use cavra_domain::route::{Route, RouteFilter, StateName, Transition};
+use cavra_domain::time::Timestamp;
+use cavra_evidence::canonical::canonical_value;
+use cavra_evidence::digest::Digest;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::read::{ROUTE_POSITION, ROUTE_RECORDS, Reading};
+use crate::{Appended, NewRecord, ReadTx, StorageError, WriteTx};
+
+/// What the writer remembers between transactions: ids of terms, which never change once they are there.
+#[derive(Debug, Default)]
+pub(super) struct WriteState {
+    terms: HashMap<String, i64>,
+}
+
+impl WriteState {
+    /// Forgets what a rolled-back transaction may have put there.
+    pub(super) fn forget(&mut self) {
+        self.terms.clear();
+    }
+}
+
+/// One job's transaction.
+pub(super) struct Writing<'a> {
+    connection: &'a Connection,
+    reading: Reading<'a>,
+    state: &'a mut WriteState,
+    position: i64,
+    recorded_at: Option<Timestamp>,
+    route_position: Option<i64>,
+    counters: BTreeMap<String, i64>,
+    term_counts: BTreeMap<i64, i64>,
+}
+
+impl<'a> Writing<'a> {
+    pub(super) fn begin(connection: &'a Connection, state: &'a mut WriteState) -> Result<Self, StorageError> {
+        let reading = Reading::new(connection);
+        let head = reading.head()?;
+        Ok(Self {
+            connection,
+            reading,
+            state,
+            position: signed(head.position)?,
+            recorded_at: head.recorded_at,
+            route_position: None,
+            counters: BTreeMap::new(),
+            term_counts: BTreeMap::new(),
+        })
+    }
+
+    /// Writes the sums that were gathered.
+    pub(super) fn finish(&mut self) -> Result<(), StorageError> {
+        let mut add = self.connection.prepare_cached(
+            "INSERT INTO counter (name, value) VALUES (?1, ?2) \
+             ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+        )?;
+        for (name, count) in std::mem::take(&mut self.counters) {
+            add.execute(params![name, count])?;
+        }
+        if let Some(position) = self.route_position.take() {
+            self.connection
+                .prepare_cached(
+                    "INSERT INTO counter (name, value) VALUES (?1, ?2) \
+                     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                )?
+                .execute(params![ROUTE_POSITION, position])?;
+        }
+        let mut add = self
+            .connection
+            .prepare_cached("UPDATE term SET record_count = record_count + ?2 WHERE id = ?1")?;
+        for (term, count) in std::mem::take(&mut self.term_counts) {
+            add.execute(params![term, count])?;
+        }
+        Ok(())
+    }
+
+    fn term(&mut self, name: &str) -> Result<i64, StorageError> {
+        if let Some(id) = self.state.terms.get(name) {
+            return Ok(*id);
+        }
+        self.connection
+            .prepare_cached("INSERT INTO term (name, record_count) VALUES (?1, 0) ON CONFLICT (name) DO NOTHING")?
+            .execute([name])?;
+        let id = self
+            .connection
+            .prepare_cached("SELECT id FROM term WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))?;
+        self.state.terms.insert(name.to_owned(), id);
+        Ok(id)
+    }
+
+    fn index(&mut self, position: i64, interpreted: &Interpreted) -> Result<(), StorageError> {
+        for term in &interpreted.terms {
+            let id = self.term(term.as_str())?;
+            self.connection
+                .prepare_cached("INSERT INTO posting (term, created_at, position) VALUES (?1, ?2, ?3)")?
+                .execute(params![id, interpreted.created_at.micros(), position])?;
+            *self.term_counts.entry(id).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    fn project(&mut self, position: i64, recorded_at: Timestamp, projection: &Projection) -> Result<(), StorageError> {
+        match projection {
+            Projection::None => Ok(()),
+            Projection::Plan(plan) => {
+                self.count_route_evidence(position);
+                self.plan_arrives(position, plan)
+            }
+            Projection::Acknowledgement(facts) => {
+                self.count_route_evidence(position);
+                self.acknowledgement_arrives(position, recorded_at, facts)
+            }
+        }
+    }
+
+    /// Keeps the position that packages are made from.
+    fn count_route_evidence(&mut self, position: i64) {
+        *self.counters.entry(ROUTE_RECORDS.to_owned()).or_default() += 1;
+        self.route_position = Some(position);
+    }
+
+    fn plan_arrives(&mut self, position: i64, plan: &PlanFacts) -> Result<(), StorageError> {
+        let (schedule, at) = (plan.schedule_id.as_str(), plan.created_at.micros());
+        let newer: Option<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT created_at FROM plan WHERE schedule_id = ?1 AND (created_at, plan_id) > (?2, ?3) \
+                 ORDER BY created_at, plan_id LIMIT 1",
+            )?
+            .query_row(params![schedule, at, plan.plan_id.as_str()], |row| row.get(0))
+            .optional()?;
+        let current = newer.is_none();
+        if current {
+            self.connection
+                .prepare_cached(
+                    "UPDATE route SET current = 0 WHERE plan IN \
+                     (SELECT id FROM plan WHERE schedule_id = ?1 AND current = 1)",
+                )?
+                .execute([schedule])?;
+            self.connection
+                .prepare_cached("UPDATE plan SET current = 0 WHERE schedule_id = ?1 AND current = 1")?
+                .execute([schedule])?;
+        }
+        let id: i64 = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO plan (plan_id, schedule_id, created_at, position, content_key, current) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id",
+            )?
+            .query_row(params![plan.plan_id.as_str(), schedule, at, position, plan.content_key, current], |row| {
+                row.get(0)
+            })?;
+        for route in &plan.routes {
+            self.insert_route(id, route, current)?;
+        }
+        // Acknowledgements that came before their plan, by name or by time.
+        let named: Vec<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT position FROM acknowledgement WHERE plan IS NULL AND plan_id = ?1 AND schedule_id = ?2 \
+                 ORDER BY effective_at, position",
+            )?
+            .query_map([plan.plan_id.as_str(), schedule], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        let open: Vec<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT position FROM acknowledgement WHERE plan_id IS NULL AND schedule_id = ?1 \
+                 AND effective_at >= ?2 AND (?3 IS NULL OR effective_at < ?3) ORDER BY effective_at, position",
+            )?
+            .query_map(params![schedule, at, newer], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for acknowledgement in named.into_iter().chain(open) {
+            self.unlink(acknowledgement)?;
+            self.link(acknowledgement, id)?;
+        }
+        Ok(())
+    }
+
+    fn insert_route(&mut self, plan: i64, route: &Route, current: bool) -> Result<(), StorageError> {
+        let window = route.maintenance_window.as_ref();
+        self.connection
+            .prepare_cached(
+                "INSERT INTO route (route_id, plan, plan_id, schedule_id, created_at, alert_level, provider, \
+                 provider_key, owner, escalation_owner, owner_haystack, action, category, reason, \
+                 acknowledgement_minutes, deadline_at, window_id, window_reason, owner_available, \
+                 availability_reason, next_due_at, current, state, revision, answer) VALUES \
+                 (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, \
+                 ?22, 'outstanding', 0, NULL)",
+            )?
+            .execute(params![
+                route.route_id.as_str(),
+                plan,
+                route.plan_id.as_str(),
+                route.schedule_id.as_str(),
+                route.created_at.micros(),
+                route.alert_level.as_str(),
+                route.provider.as_str(),
+                route.provider.key(),
+                route.owner.as_str(),
+                route.escalation_owner.as_str(),
+                RouteFilter::owner_haystack(route.owner.as_str(), route.escalation_owner.as_str()),
+                route.action.as_str(),
+                route.category.as_str(),
+                route.reason.as_str(),
+                route.acknowledgement_minutes,
+                route.deadline_at().micros(),
+                window.map(|window| window.window_id.as_str()),
+                window.map(|window| window.reason.as_str()),
+                route.owner_available,
+                route.owner_availability_reason.as_str(),
+                route.next_due_at.as_str(),
+                current,
+            ])?;
+        Ok(())
+    }
+
+    fn acknowledgement_arrives(
+        &mut self,
+        position: i64,
+        recorded_at: Timestamp,
+        facts: &AckFacts,
+    ) -> Result<(), StorageError> {
+        let answer = &facts.answer;
+        // Evidence cannot take effect after it was recorded: a record dated ahead takes effect when it came.
+        let effective_at = answer.acknowledged_at.min(recorded_at).micros();
+        let schedule = facts.schedule_id.as_str();
+        let plan: Option<i64> = match &facts.plan_id {
+            Some(plan_id) => self
+                .connection
+                .prepare_cached("SELECT id FROM plan WHERE plan_id = ?1 AND schedule_id = ?2")?
+                .query_row([plan_id.as_str(), schedule], |row| row.get(0))
+                .optional()?,
+            None => self
+                .connection
+                .prepare_cached(
+                    "SELECT id FROM plan WHERE schedule_id = ?1 AND created_at <= ?2 \
+                     ORDER BY created_at DESC, plan_id DESC LIMIT 1",
+                )?
+                .query_row(params![schedule, effective_at], |row| row.get(0))
+                .optional()?,
+        };
+        self.connection
+            .prepare_cached(
+                "INSERT INTO acknowledgement (position, acknowledgement_id, schedule_id, plan_id, provider_key, owner, \
+                 said, acknowledged_by, acknowledged_at, effective_at, external_ref, notes, issuer, subject, verified, \
+                 plan, covers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, NULL, 0)",
+            )?
+            .execute(params![
+                position,
+                answer.acknowledgement_id.as_str(),
+                schedule,
+                facts.plan_id.as_ref().map(cavra_domain::id::PlanId::as_str),
+                facts.provider.key(),
+                facts.owner.as_ref().map(cavra_domain::public_safe::Text::as_str),
+                answer.said.as_str(),
+                answer.acknowledged_by.as_str(),
+                answer.acknowledged_at.micros(),
+                effective_at,
+                answer.external_ref.as_str(),
+                answer.notes.as_str(),
+                answer.issuer.as_str(),
+                answer.subject.as_str(),
+                answer.verified,
+            ])?;
+        if let Some(plan) = plan {
+            self.link(position, plan)?;
+        }
+        Ok(())
+    }
+
+    /// Puts an acknowledgement into the histories of the routes that it answers in a plan.
+    fn link(&mut self, acknowledgement: i64, plan: i64) -> Result<(), StorageError> {
+        let (provider, owner, said, effective_at): (String, Option<String>, String, i64) = self
+            .connection
+            .prepare_cached("SELECT provider_key, owner, said, effective_at FROM acknowledgement WHERE position = ?1")?
+            .query_row([acknowledgement], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+        let said = said_of(&said)?;
+        let routes: Vec<(i64, String, Option<i64>)> = self
+            .connection
+            .prepare_cached(
+                "SELECT id, state, (SELECT max(effective_at) FROM route_answer WHERE route = r.id) FROM route r \
+                 WHERE plan = ?1 AND provider_key = ?2 AND (?3 IS NULL OR owner = ?3) AND action = 'deliver' \
+                 ORDER BY id",
+            )?
+            .query_map(params![plan, provider, owner], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<Result<_, _>>()?;
+        for (route, state, newest) in &routes {
+            // A newer acknowledgement has the larger position, so an equal time still puts it last.
+            if newest.is_none_or(|newest| newest <= effective_at) && self.is_last(*route, effective_at, acknowledgement)? {
+                let effect = state_of(state)?.on(said);
+                self.insert_answer(*route, effective_at, acknowledgement, effect)?;
+                if effect == Transition::Change {
+                    self.connection
+                        .prepare_cached("UPDATE route SET state = ?2, revision = revision + 1, answer = ?3 WHERE id = ?1")?
+                        .execute(params![route, said.state().as_str(), acknowledgement])?;
+                }
+            } else {
+                self.insert_answer(*route, effective_at, acknowledgement, Transition::Repeat)?;
+                self.fold(*route)?;
+            }
+        }
+        self.connection
+            .prepare_cached("UPDATE acknowledgement SET plan = ?2, covers = ?3 WHERE position = ?1")?
+            .execute(params![acknowledgement, plan, i64::try_from(routes.len()).unwrap_or(i64::MAX)])?;
+        Ok(())
+    }
+
+    fn is_last(&self, route: i64, effective_at: i64, acknowledgement: i64) -> Result<bool, StorageError> {
+        let behind: bool = self
+            .connection
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM route_answer WHERE route = ?1 \
+                 AND (effective_at, acknowledgement) > (?2, ?3))",
+            )?
+            .query_row(params![route, effective_at, acknowledgement], |row| row.get(0))?;
+        Ok(!behind)
+    }
+
+    fn insert_answer(
+        &self,
+        route: i64,
+        effective_at: i64,
+        acknowledgement: i64,
+        effect: Transition,
+    ) -> Result<(), StorageError> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO route_answer (route, effective_at, acknowledgement, effect) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![route, effective_at, acknowledgement, effect_text(effect)])?;
+        Ok(())
+    }
+
+    /// Takes an acknowledgement out of the histories that it stands in.
+    fn unlink(&mut self, acknowledgement: i64) -> Result<(), StorageError> {
+        let (plan, effective_at): (Option<i64>, i64) = self
+            .connection
+            .prepare_cached("SELECT plan, effective_at FROM acknowledgement WHERE position = ?1")?
+            .query_row([acknowledgement], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let Some(plan) = plan else { return Ok(()) };
+        let routes: Vec<i64> = self
+            .connection
+            .prepare_cached("SELECT id FROM route WHERE plan = ?1 ORDER BY id")?
+            .query_map([plan], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for route in routes {
+            let gone = self
+                .connection
+                .prepare_cached(
+                    "DELETE FROM route_answer WHERE route = ?1 AND effective_at = ?2 AND acknowledgement = ?3",
+                )?
+                .execute(params![route, effective_at, acknowledgement])?;
+            if gone > 0 {
+                self.fold(route)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides a route's state anew from its whole history: needed when an imported acknowledgement belongs
+    /// before one that is there already.
+    fn fold(&mut self, route: i64) -> Result<(), StorageError> {
+        let history: Vec<(i64, i64, String)> = self
+            .connection
+            .prepare_cached(
+                "SELECT h.effective_at, h.acknowledgement, a.said FROM route_answer h \
+                 JOIN acknowledgement a ON a.position = h.acknowledgement WHERE h.route = ?1 \
+                 ORDER BY h.effective_at, h.acknowledgement",
+            )?
+            .query_map([route], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .collect::<Result<_, _>>()?;
+        let mut state = StateName::Outstanding;
+        let mut answer: Option<i64> = None;
+        for (effective_at, acknowledgement, said) in history {
+            let said = said_of(&said)?;
+            let effect = state.on(said);
+            if effect == Transition::Change {
+                state = said.state();
+                answer = Some(acknowledgement);
+            }
+            self.connection
+                .prepare_cached(
+                    "UPDATE route_answer SET effect = ?4 WHERE route = ?1 AND effective_at = ?2 AND acknowledgement = ?3",
+                )?
+                .execute(params![route, effective_at, acknowledgement, effect_text(effect)])?;
+        }
+        // The revision only ever grows: whoever saw the route before must notice.
+        self.connection
+            .prepare_cached(
+                "UPDATE route SET revision = revision + (state IS NOT ?2 OR answer IS NOT ?3), state = ?2, answer = ?3 \
+                 WHERE id = ?1",
+            )?
+            .execute(params![route, state.as_str(), answer])?;
+        Ok(())
+    }
+}
+
+fn state_of(text: &str) -> Result<StateName, StorageError> {
+    StateName::parse(text).ok_or_else(|| StorageError::Corrupt("a stored route has an unknown state".to_owned()))
+}
+
+fn said_of(text: &str) -> Result<AckState, StorageError> {
+    AckState::parse(text)
+        .ok_or_else(|| StorageError::Corrupt("a stored acknowledgement has an unknown state".to_owned()))
+}
+
+/// An effect as the table keeps it.
+pub(super) const fn effect_text(effect: Transition) -> &'static str {
+    match effect {
+        Transition::Change => "change",
+        Transition::Repeat => "repeat",
+        Transition::Final => "final",
+    }
+}
+
+pub(super) fn signed(position: u64) -> Result<i64, StorageError> {
+    i64::try_from(position).map_err(|_| StorageError::Corrupt("a position beyond every log".to_owned()))
+}
+
+impl WriteTx for Writing<'_> {
+    fn append(&mut self, record: &NewRecord<'_>) -> Result<Appended, StorageError> {
+        // Positions and recording times rise together, whatever the clock does.
+        let recorded_at = self.recorded_at.map_or(record.recorded_at, |last| last.max(record.recorded_at));
+        let interpreted = interpret(record.value, recorded_at)?;
+        let json = canonical_value(record.value).map_err(|error| StorageError::Canonical(Box::new(error)))?;
+        let sha256 = Digest::of(json.as_bytes());
+        let there: Option<Vec<u8>> = self
+            .connection
+            .prepare_cached("SELECT sha256 FROM evidence WHERE session_id = ?1")?
+            .query_row([&interpreted.session_id], |row| row.get(0))
+            .optional()?;
+        match there {
+            Some(digest) if digest == sha256.as_bytes() => return Ok(Appended::Unchanged { kind: interpreted.kind }),
+            Some(_) => return Err(StorageError::Conflict(interpreted.session_id)),
+            None => {}
+        }
+        let position = self.position + 1;
+        self.connection
+            .prepare_cached(
+                "INSERT INTO evidence (position, session_id, kind, created_at, recorded_at, imported, sha256, record) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                position,
+                interpreted.session_id,
+                interpreted.kind.as_str(),
+                interpreted.created_at.micros(),
+                recorded_at.micros(),
+                record.imported,
+                sha256.as_bytes(),
+                json
+            ])?;
+        self.position = position;
+        self.recorded_at = Some(recorded_at);
+        self.index(position, &interpreted)?;
+        for name in counters(&interpreted.kind, record.value) {
+            *self.counters.entry(name).or_default() += 1;
+        }
+        self.project(position, recorded_at, &interpreted.projection)?;
+        Ok(Appended::Recorded { position: position.unsigned_abs(), interpreted: Box::new(interpreted) })
+    }
+
+    fn store_package(
+        &mut self,
+        position: u64,
+        pieces: &mut dyn Iterator<Item = std::io::Result<Vec<u8>>>,
+    ) -> Result<(), StorageError> {
+        let kind: Option<String> = self
+            .connection
+            .prepare_cached("SELECT kind FROM evidence WHERE position = ?1")?
+            .query_row([signed(position)?], |row| row.get(0))
+            .optional()?;
+        if kind.as_deref() != Some(EvidenceKind::AuditPackage.as_str()) {
+            return Err(StorageError::Corrupt("a package without its record".to_owned()));
+        }
+        let mut insert = self
+            .connection
+            .prepare_cached("INSERT INTO package_chunk (position, piece, bytes) VALUES (?1, ?2, ?3)")?;
+        for (piece, bytes) in (0_i64..).zip(pieces) {
+            insert.execute(params![signed(position)?, piece, bytes.map_err(StorageError::Input)?])?;
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> &dyn ReadTx {
+        &self.reading
+    }
+}

@@ -1,0 +1,329 @@
+//! The SQLite engine: WAL, `synchronous=FULL`, one writer thread, a pool of readers.
+//!
+//! **Group commit.** The writer takes every job that waits, runs each inside a savepoint of one transaction,
+//! commits once, and only then answers them: an answered write survives power loss, and a failed job takes
+//! nothing of its neighbours with it.
+//!
+//! **Memory.** The sample binary has no files: there, one connection serves reads and writes in turn.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::{ReadTx, StorageError, Store, Verdict, WriteJob};
+
+mod append;
+mod check;
+mod history;
+mod read;
+mod routes;
+mod schema;
+
+pub use check::{CheckReport, Finding};
+pub use schema::FORMAT;
+
+use append::WriteState;
+use read::Reading;
+
+/// How long a connection waits for another process before it gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How many jobs share one commit at most.
+const JOBS_PER_COMMIT: usize = 256;
+
+/// How many readers work at the same time.
+const READERS: usize = 8;
+
+/// The engine over one database file, or over memory.
+pub struct SqliteStore {
+    path: Option<PathBuf>,
+    readers: Readers,
+    jobs: Mutex<Option<Sender<Job>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+enum Readers {
+    /// Read-only connections of a file; each sees the state at its own start and never waits for the writer.
+    Pool { path: PathBuf, idle: Mutex<Pool>, freed: Condvar },
+    /// The one connection of a memory database.
+    Shared(Arc<Mutex<Connection>>),
+}
+
+#[derive(Default)]
+struct Pool {
+    idle: Vec<Connection>,
+    open: usize,
+}
+
+struct Job {
+    work: WriteJob,
+    answer: std::sync::mpsc::SyncSender<Result<(), StorageError>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SqliteStore {
+    /// Opens a database file, creates it when it is not there, and brings an older format up to date.
+    ///
+    /// # Errors
+    /// [`StorageError`] naming the file: not ours, newer than this version, read-only, or damaged. The file is
+    /// left as it was.
+    pub fn open(path: &Path) -> Result<Self, StorageError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)
+            .map_err(|source| StorageError::Open { path: path.to_owned(), source: Box::new(source) })?;
+        schema::prepare(&connection, path)?;
+        let readers = Readers::Pool { path: path.to_owned(), idle: Mutex::default(), freed: Condvar::new() };
+        Self::start(Some(path.to_owned()), readers, Arc::new(Mutex::new(connection)))
+    }
+
+    /// Opens an existing database file for reading only: for checks and exports beside a running service.
+    ///
+    /// # Errors
+    /// [`StorageError`] as [`SqliteStore::open`]; an older format is not brought up to date but refused.
+    pub fn open_existing(path: &Path) -> Result<Self, StorageError> {
+        if !path.is_file() {
+            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(StorageError::Open { path: path.to_owned(), source: Box::new(source) });
+        }
+        Self::open(path)
+    }
+
+    /// A database in memory, gone with the process.
+    ///
+    /// # Errors
+    /// [`StorageError::Engine`] when SQLite fails.
+    pub fn in_memory() -> Result<Self, StorageError> {
+        let connection = Connection::open_in_memory()?;
+        schema::prepare(&connection, Path::new(":memory:"))?;
+        let shared = Arc::new(Mutex::new(connection));
+        Self::start(None, Readers::Shared(Arc::clone(&shared)), shared)
+    }
+
+    fn start(
+        path: Option<PathBuf>,
+        readers: Readers,
+        connection: Arc<Mutex<Connection>>,
+    ) -> Result<Self, StorageError> {
+        let (jobs, waiting) = channel();
+        let shared_path = path.clone();
+        let writer = std::thread::Builder::new()
+            .name("cavra-writer".to_owned())
+            .spawn(move || write_loop(&connection, &waiting, shared_path.as_deref()))
+            .map_err(|error| StorageError::Engine(Box::new(error)))?;
+        Ok(Self { path, readers, jobs: Mutex::new(Some(jobs)), writer: Mutex::new(Some(writer)) })
+    }
+
+    fn reader(&self) -> Result<Connection, StorageError> {
+        let Readers::Pool { path, idle, freed } = &self.readers else { return Err(StorageError::Closed) };
+        let mut pool = lock(idle);
+        loop {
+            if let Some(connection) = pool.idle.pop() {
+                return Ok(connection);
+            }
+            if pool.open < READERS {
+                pool.open += 1;
+                drop(pool);
+                let opened = open_reader(path);
+                if opened.is_err() {
+                    lock(idle).open -= 1;
+                    freed.notify_one();
+                }
+                return opened;
+            }
+            pool = freed.wait(pool).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn open_reader(path: &Path) -> Result<Connection, StorageError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)
+        .map_err(|source| StorageError::Open { path: path.to_owned(), source: Box::new(source) })?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+impl Store for SqliteStore {
+    fn read(&self, job: &mut dyn FnMut(&dyn ReadTx)) -> Result<(), StorageError> {
+        match &self.readers {
+            Readers::Shared(connection) => {
+                let connection = lock(connection);
+                job(&Reading::new(&connection));
+                Ok(())
+            }
+            Readers::Pool { idle, freed, .. } => {
+                let connection = self.reader()?;
+                let transaction = connection.unchecked_transaction();
+                let outcome = transaction.map_err(StorageError::from).map(|transaction| {
+                    // A panic in the job must not cost the pool its connection.
+                    let run = catch_unwind(AssertUnwindSafe(|| job(&Reading::new(&transaction))));
+                    drop(transaction);
+                    run
+                });
+                lock(idle).idle.push(connection);
+                freed.notify_one();
+                outcome?.map_err(|_| StorageError::Panicked)
+            }
+        }
+    }
+
+    fn write(&self, work: WriteJob) -> Result<(), StorageError> {
+        let (answer, answered) = sync_channel(1);
+        {
+            let jobs = lock(&self.jobs);
+            let jobs = jobs.as_ref().ok_or(StorageError::Closed)?;
+            jobs.send(Job { work, answer }).map_err(|_| StorageError::Closed)?;
+        }
+        answered.recv().unwrap_or(Err(StorageError::Closed))
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        // The writer ends when it has answered every job that was sent.
+        lock(&self.jobs).take();
+        if let Some(writer) = lock(&self.writer).take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+/// Takes waiting jobs in groups, until nobody can send any more.
+fn write_loop(connection: &Mutex<Connection>, waiting: &Receiver<Job>, path: Option<&Path>) {
+    let mut state = WriteState::default();
+    while let Ok(first) = waiting.recv() {
+        let mut group = vec![first];
+        while group.len() < JOBS_PER_COMMIT {
+            match waiting.try_recv() {
+                Ok(job) => group.push(job),
+                Err(_) => break,
+            }
+        }
+        commit_group(&mut lock(connection), &mut state, group, path);
+    }
+}
+
+fn commit_group(connection: &mut Connection, state: &mut WriteState, group: Vec<Job>, path: Option<&Path>) {
+    let mut done = Vec::with_capacity(group.len());
+    let committed = run_group(connection, state, group, &mut done).map_err(|error| named(error, path));
+    if committed.is_err() {
+        state.forget();
+    }
+    for (answer, outcome) in done {
+        let outcome = match (&committed, outcome) {
+            (_, Err(error)) => Err(named(error, path)),
+            (Ok(()), Ok(())) => Ok(()),
+            (Err(error), Ok(())) => Err(again(error)),
+        };
+        // A caller that has gone away needs no answer.
+        let _ = answer.send(outcome);
+    }
+}
+
+type Answered = (std::sync::mpsc::SyncSender<Result<(), StorageError>>, Result<(), StorageError>);
+
+fn run_group(
+    connection: &mut Connection,
+    state: &mut WriteState,
+    group: Vec<Job>,
+    done: &mut Vec<Answered>,
+) -> Result<(), StorageError> {
+    let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+    let mut transaction = match begun {
+        Ok(transaction) => transaction,
+        Err(error) => {
+            let error = StorageError::from(error);
+            done.extend(group.into_iter().map(|job| (job.answer, Err(again(&error)))));
+            return Err(error);
+        }
+    };
+    for job in group {
+        let outcome = run_job(&mut transaction, state, job.work);
+        done.push((job.answer, outcome));
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+fn run_job(
+    transaction: &mut rusqlite::Transaction<'_>,
+    state: &mut WriteState,
+    work: WriteJob,
+) -> Result<(), StorageError> {
+    let savepoint = transaction.savepoint()?;
+    let verdict = {
+        let mut writing = append::Writing::begin(&savepoint, state)?;
+        match catch_unwind(AssertUnwindSafe(|| work(&mut writing))) {
+            Ok(Verdict::Commit) => writing.finish().map(|()| Verdict::Commit),
+            Ok(Verdict::Rollback) => Ok(Verdict::Rollback),
+            Err(_) => Err(StorageError::Panicked),
+        }
+    };
+    match verdict {
+        Ok(Verdict::Commit) => {
+            savepoint.commit()?;
+            Ok(())
+        }
+        Ok(Verdict::Rollback) => {
+            state.forget();
+            drop(savepoint);
+            Ok(())
+        }
+        Err(error) => {
+            state.forget();
+            drop(savepoint);
+            Err(error)
+        }
+    }
+}
+
+/// The same error for one more caller of a failed group.
+fn again(error: &StorageError) -> StorageError {
+    match error {
+        StorageError::Busy => StorageError::Busy,
+        StorageError::Full => StorageError::Full,
+        StorageError::ReadOnly(path) => StorageError::ReadOnly(path.clone()),
+        StorageError::Corrupt(what) => StorageError::Corrupt(what.clone()),
+        other => StorageError::Engine(Box::new(std::io::Error::other(other.to_string()))),
+    }
+}
+
+/// Puts the file's name into an error that lacks it.
+fn named(error: StorageError, path: Option<&Path>) -> StorageError {
+    match (error, path) {
+        (StorageError::ReadOnly(empty), Some(path)) if empty.as_os_str().is_empty() => {
+            StorageError::ReadOnly(path.to_owned())
+        }
+        (error, _) => error,
+    }
+}
+
+impl From<rusqlite::Error> for StorageError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::ReadOnly) => Self::ReadOnly(PathBuf::new()),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),
+            _ => Self::Engine(Box::new(error)),
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Reads over one connection's state.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use cavra_domain::acknowledgement::HistoryEntry;
+use cavra_domain::audit_package::{EvidencePosition, LeftOut, Population};
+use cavra_domain::evidence::{EvidenceKind, HistoryTerm};
+use cavra_domain::id::{PlanId, ScheduleId};
+use cavra_domain::public_safe::Text;
+use cavra_domain::route::{Cycles, RouteAction, RouteCounts, RouteFilter, StateName, TrackedRoute, Transition};
+use cavra_domain::suppression::SuppressionCounts;
+use cavra_domain::time::Timestamp;
+use cavra_evidence::digest::Digest;
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+
+use super::append::signed;
+use super::routes::{self, BREACHED, COLUMNS, FROM, ID_COLUMN};
+use crate::{
+    HistoryQuery, KnownPlan, LogHead, ReadTx, RouteQuery, StorageError, StoredRecord, Total, Visit,
+};
+
+/// Counter of the records that say something about routes.
+pub(super) const ROUTE_RECORDS: &str = "route_records";
+
+/// Counter that holds the position of the newest of them.
+pub(super) const ROUTE_POSITION: &str = "route_position";
+
+/// Reads of one transaction.
+pub(super) struct Reading<'a> {
+    pub(super) connection: &'a Connection,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) const fn new(connection: &'a Connection) -> Self {
+        Self { connection }
+    }
+
+    pub(super) fn counter(&self, name: &str) -> Result<i64, StorageError> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT value FROM counter WHERE name = ?1")?
+            .query_row([name], |row| row.get(0))
+            .optional()?
+            .unwrap_or_default())
+    }
+
+    fn known_plan(&self, sql: &str, key: &str) -> Result<Option<KnownPlan>, StorageError> {
+        let found = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row([key], |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, String>(1)?,
+                    row.get::<_, i64>(2)?,
+                    row.get::<_, [u8; 32]>(3)?,
+                    row.get::<_, bool>(4)?,
+                ))
+            })
+            .optional()?;
+        let Some((plan_id, schedule_id, created_at, content_key, current)) = found else { return Ok(None) };
+        let damaged = || StorageError::Corrupt("a stored plan is unreadable".to_owned());
+        Ok(Some(KnownPlan {
+            plan_id: PlanId::parse(&plan_id).map_err(|_| damaged())?,
+            schedule_id: ScheduleId::parse(&schedule_id).map_err(|_| damaged())?,
+            created_at: Timestamp::from_micros(created_at).ok_or_else(damaged)?,
+            content_key,
+            current,
+        }))
+    }
+
+    fn history_of(&self, route: i64) -> Result<Vec<HistoryEntry>, StorageError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT h.effect, a.acknowledgement_id, a.said, a.acknowledged_by, a.acknowledged_at, a.external_ref, \
+             a.notes, a.issuer, a.subject, a.verified FROM route_answer h \
+             JOIN acknowledgement a ON a.position = h.acknowledgement WHERE h.route = ?1 \
+             ORDER BY h.effective_at, h.acknowledgement",
+        )?;
+        let mut rows = statement.query([route])?;
+        let mut history = Vec::new();
+        while let Some(row) = rows.next()? {
+            let effect: String = row.get(0)?;
+            let effect = [Transition::Change, Transition::Repeat, Transition::Final]
+                .into_iter()
+                .find(|known| super::append::effect_text(*known) == effect)
+                .ok_or_else(|| StorageError::Corrupt("a stored answer has an unknown effect".to_owned()))?;
+            history.push(HistoryEntry { answer: routes::answer(row, 1)?, effect });
+        }
+        Ok(history)
+    }
+
+    fn for_each_route(
+        &self,
+        query: &RouteQuery<'_>,
+        visit: &mut dyn FnMut(&Row<'_>, TrackedRoute) -> Visit,
+    ) -> Result<(), StorageError> {
+        let mut condition = routes::condition(query.filter, query.cycles, query.now);
+        if let Some(cursor) = query.after {
+            condition.and(
+                "(r.created_at, r.route_id) < (?, ?)",
+                [
+                    SqlValue::Integer(cursor.created_at.micros()),
+                    SqlValue::Text(cursor.route_id.as_str().to_owned()),
+                ],
+            );
+        }
+        let limit = query.limit.map_or(Ok(-1), signed)?;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {FROM} WHERE {} ORDER BY r.created_at DESC, r.route_id DESC LIMIT {limit} OFFSET {}",
+            condition.where_clause(),
+            query.offset,
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(condition.parameters))?;
+        while let Some(row) = rows.next()? {
+            if visit(row, routes::tracked(row)?)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn grouped(&self, column: &str, filter: &RouteFilter, now: Timestamp) -> Result<BTreeMap<String, u64>, StorageError> {
+        let condition = routes::condition(filter, Cycles::All, now);
+        let sql = format!(
+            "SELECT r.{column}, count(*) FROM route r WHERE r.action = 'suppress' AND {} GROUP BY 1",
+            condition.where_clause()
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let counts = statement
+            .query_map(params_from_iter(condition.parameters), |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        Ok(counts)
+    }
+
+    /// A record out of its eight columns.
+    pub(super) fn stored(row: &Row<'_>) -> Result<StoredRecord, StorageError> {
+        let damaged = |what: &str| StorageError::Corrupt(format!("a stored record has an unreadable `{what}`"));
+        let time = |index: usize| -> Result<Timestamp, StorageError> {
+            Timestamp::from_micros(row.get(index)?).ok_or_else(|| damaged("time"))
+        };
+        let position: i64 = row.get(0)?;
+        Ok(StoredRecord {
+            position: position.unsigned_abs(),
+            session_id: row.get(1)?,
+            kind: EvidenceKind::of(row.get_ref(2)?.as_str().map_err(|_| damaged("kind"))?),
+            created_at: time(3)?,
+            recorded_at: time(4)?,
+            imported: row.get(5)?,
+            sha256: Digest::from_bytes(row.get::<_, [u8; 32]>(6)?),
+            json: row.get(7)?,
+        })
+    }
+}
+
+/// The columns of [`Reading::stored`].
+pub(super) const RECORD: &str =
+    "e.position, e.session_id, e.kind, e.created_at, e.recorded_at, e.imported, e.sha256, e.record";
+
+impl ReadTx for Reading<'_> {
+    fn head(&self) -> Result<LogHead, StorageError> {
+        let newest: Option<(i64, i64)> = self
+            .connection
+            .prepare_cached("SELECT position, recorded_at FROM evidence ORDER BY position DESC LIMIT 1")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        Ok(newest.map_or(LogHead { position: 0, recorded_at: None }, |(position, at)| LogHead {
+            position: position.unsigned_abs(),
+            recorded_at: Timestamp::from_micros(at),
+        }))
+    }
+
+    fn route_evidence(&self) -> Result<EvidencePosition, StorageError> {
+        Ok(EvidencePosition {
+            record_count: self.counter(ROUTE_RECORDS)?.unsigned_abs(),
+            log_position: self.counter(ROUTE_POSITION)?.unsigned_abs(),
+            orphaned_acknowledgement_count: self.orphans(0)?.0,
+        })
+    }
+
+    fn plan(&self, plan_id: &PlanId) -> Result<Option<KnownPlan>, StorageError> {
+        self.known_plan(
+            "SELECT plan_id, schedule_id, created_at, content_key, current FROM plan WHERE plan_id = ?1",
+            plan_id.as_str(),
+        )
+    }
+
+    fn current_plan(&self, schedule_id: &ScheduleId) -> Result<Option<KnownPlan>, StorageError> {
+        self.known_plan(
+            "SELECT plan_id, schedule_id, created_at, content_key, current FROM plan WHERE schedule_id = ?1 \
+             ORDER BY created_at DESC, plan_id DESC LIMIT 1",
+            schedule_id.as_str(),
+        )
+    }
+
+    fn routes_of(
+        &self,
+        plan_id: &PlanId,
+        provider_key: &str,
+        owner: Option<&Text>,
+    ) -> Result<Vec<TrackedRoute>, StorageError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {FROM} WHERE r.plan = (SELECT id FROM plan WHERE plan_id = ?1) \
+             AND r.provider_key = ?2 AND (?3 IS NULL OR r.owner = ?3) ORDER BY r.owner"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![plan_id.as_str(), provider_key, owner.map(Text::as_str)])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(routes::tracked(row)?);
+        }
+        Ok(found)
+    }
+
+    fn visit_routes(
+        &self,
+        query: &RouteQuery<'_>,
+        visit: &mut dyn FnMut(TrackedRoute) -> Visit,
+    ) -> Result<(), StorageError> {
+        self.for_each_route(query, &mut |_, tracked| visit(tracked))
+    }
+
+    fn visit_histories(
+        &self,
+        query: &RouteQuery<'_>,
+        visit: &mut dyn FnMut(TrackedRoute, Vec<HistoryEntry>) -> Visit,
+    ) -> Result<(), StorageError> {
+        self.for_each_route(query, &mut |row, tracked| {
+            let history = self.history_of(row.get(ID_COLUMN)?)?;
+            visit(tracked, history)
+        })
+    }
+
+    fn outstanding(&self, limit: usize) -> Result<Vec<TrackedRoute>, StorageError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM {FROM} WHERE r.current = 1 AND r.action = 'deliver' AND r.state = 'outstanding' \
+             ORDER BY r.deadline_at, r.route_id LIMIT {limit}"
+        );
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(routes::tracked(row)?);
+        }
+        Ok(found)
+    }
+
+    fn count_routes(&self, filter: &RouteFilter, cycles: Cycles, now: Timestamp) -> Result<RouteCounts, StorageError> {
+        let condition = routes::condition(filter, cycles, now);
+        let sql = format!(
+            "SELECT r.action, r.state, count(*), sum({BREACHED}) FROM route r WHERE {} GROUP BY 1, 2",
+            condition.where_clause()
+        );
+        let mut parameters = vec![SqlValue::Integer(now.micros())];
+        parameters.extend(condition.parameters);
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(parameters))?;
+        let mut counts = RouteCounts::default();
+        while let Some(row) = rows.next()? {
+            let (action, state): (String, String) = (row.get(0)?, row.get(1)?);
+            let state = if RouteAction::parse(&action) == Some(RouteAction::Deliver) {
+                let known = StateName::parse(&state);
+                Some(known.ok_or_else(|| StorageError::Corrupt("a stored route has an unknown state".to_owned()))?)
+            } else {
+                None
+            };
+            counts.add(state, row.get(2)?, row.get(3)?);
+        }
+        Ok(counts)
+    }
+
+    fn population(&self, filter: &RouteFilter, cycles: Cycles, now: Timestamp) -> Result<Population, StorageError> {
+        let terms = routes::terms(filter, now);
+        let mut cases = String::new();
+        let mut parameters = Vec::new();
+        for (index, (_, condition)) in terms.iter().enumerate() {
+            cases.push_str(&format!(" WHEN NOT ({}) THEN {index}", condition.sql));
+            parameters.extend(condition.parameters.iter().cloned());
+        }
+        let bucket = if cases.is_empty() { "-1".to_owned() } else { format!("CASE{cases} ELSE -1 END") };
+        let sql = format!("SELECT {bucket}, count(*) FROM route r WHERE {} GROUP BY 1", routes::cycle(cycles));
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(parameters))?;
+        let mut population = Population { known: 0, matched: 0, left_out: LeftOut::default() };
+        while let Some(row) = rows.next()? {
+            let (index, count): (i64, u64) = (row.get(0)?, row.get(1)?);
+            population.known += count;
+            match usize::try_from(index).ok().and_then(|index| terms.get(index)) {
+                Some((term, _)) => population.left_out.add(*term, count),
+                None => population.matched += count,
+            }
+        }
+        Ok(population)
+    }
+
+    fn count_acknowledgements(
+        &self,
+        filter: &RouteFilter,
+        cycles: Cycles,
+        now: Timestamp,
+    ) -> Result<u64, StorageError> {
+        let condition = routes::condition(filter, cycles, now);
+        let sql = format!(
+            "SELECT count(DISTINCT h.acknowledgement) FROM route r JOIN route_answer h ON h.route = r.id WHERE {}",
+            condition.where_clause()
+        );
+        Ok(self
+            .connection
+            .prepare_cached(&sql)?
+            .query_row(params_from_iter(condition.parameters), |row| row.get(0))?)
+    }
+
+    fn count_suppressed(&self, filter: &RouteFilter, now: Timestamp) -> Result<SuppressionCounts, StorageError> {
+        Ok(SuppressionCounts {
+            category: self.grouped("category", filter, now)?,
+            owner: self.grouped("owner", filter, now)?,
+            provider: self.grouped("provider", filter, now)?,
+            schedule: self.grouped("schedule_id", filter, now)?,
+        })
+    }
+
+    fn counters(&self) -> Result<BTreeMap<String, u64>, StorageError> {
+        let mut statement = self.connection.prepare_cached("SELECT name, value FROM counter")?;
+        let counters = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        Ok(counters)
+    }
+
+    fn orphans(&self, limit: usize) -> Result<(u64, Vec<StoredRecord>), StorageError> {
+        let count = self
+            .connection
+            .prepare_cached("SELECT count(*) FROM acknowledgement WHERE covers = 0")?
+            .query_row([], |row| row.get(0))?;
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {RECORD} FROM acknowledgement a JOIN evidence e ON e.position = a.position WHERE a.covers = 0 \
+             ORDER BY a.position LIMIT ?1"
+        ))?;
+        let mut rows = statement.query([i64::try_from(limit).unwrap_or(i64::MAX)])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(Self::stored(row)?);
+        }
+        Ok((count, found))
+    }
+
+    fn history(&self, query: &HistoryQuery<'_>) -> Result<Vec<StoredRecord>, StorageError> {
+        self.history_page(query)
+    }
+
+    fn count_history(&self, terms: &[HistoryTerm]) -> Result<Total, StorageError> {
+        self.history_total(terms)
+    }
+
+    fn record(&self, session_id: &str) -> Result<Option<StoredRecord>, StorageError> {
+        let mut statement =
+            self.connection.prepare_cached(&format!("SELECT {RECORD} FROM evidence e WHERE e.session_id = ?1"))?;
+        let mut rows = statement.query([session_id])?;
+        rows.next()?.map(Self::stored).transpose()
+    }
+
+    fn visit_records(
+        &self,
+        after: u64,
+        kind: Option<&str>,
+        since: Option<Timestamp>,
+        visit: &mut dyn FnMut(StoredRecord) -> Visit,
+    ) -> Result<(), StorageError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {RECORD} FROM evidence e WHERE e.position > ?1 AND (?2 IS NULL OR e.kind = ?2) \
+             AND (?3 IS NULL OR e.created_at >= ?3) ORDER BY e.position"
+        ))?;
+        let mut rows = statement.query(params![signed(after)?, kind, since.map(Timestamp::micros)])?;
+        while let Some(row) = rows.next()? {
+            if visit(Self::stored(row)?)? == ControlFlow::Break(()) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn package_piece(&self, position: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT bytes FROM package_chunk WHERE position = ?1 AND piece = ?2")?
+            .query_row(params![signed(position)?, signed(piece)?], |row| row.get(0))
+            .optional()?)
+    }
+}

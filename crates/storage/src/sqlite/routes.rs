@@ -1,0 +1,177 @@
+//! Route filters as SQL. The rules are those of [`cavra_domain::route::RouteFilter::left_out_by`]; a property
+//! test holds the two against each other.
+
+use cavra_domain::acknowledgement::{AckState, Answer};
+use cavra_domain::id::{AcknowledgementId, MAX_ID_CHARS, PlanId, RouteId, ScheduleId};
+use cavra_domain::public_safe::{Field, Text};
+use cavra_domain::record::MAX_RECORD_TEXT_CHARS;
+use cavra_domain::route::{
+    Cycles, FilterTerm, Provider, Route, RouteAction, RouteCategory, RouteFilter, RouteStatus, TrackedRoute, WindowNote,
+};
+use cavra_domain::time::Timestamp;
+use rusqlite::Row;
+use rusqlite::types::Value as SqlValue;
+
+use crate::StorageError;
+
+/// A condition with its parameters, all of them positional.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Condition {
+    pub(super) sql: String,
+    pub(super) parameters: Vec<SqlValue>,
+}
+
+impl Condition {
+    pub(super) fn and(&mut self, sql: &str, parameters: impl IntoIterator<Item = SqlValue>) {
+        if !self.sql.is_empty() {
+            self.sql.push_str(" AND ");
+        }
+        self.sql.push_str(sql);
+        self.parameters.extend(parameters);
+    }
+
+    /// The condition, or one that always holds.
+    pub(super) fn where_clause(&self) -> &str {
+        if self.sql.is_empty() { "1" } else { &self.sql }
+    }
+}
+
+/// The breach rule of [`cavra_domain::route::is_breached`] over the columns of a route.
+pub(super) const BREACHED: &str = "(r.action = 'deliver' AND r.state IN ('outstanding', 'escalated') AND r.deadline_at <= ?)";
+
+/// Which cycles.
+pub(super) const fn cycle(cycles: Cycles) -> &'static str {
+    match cycles {
+        Cycles::Current => "r.current = 1",
+        Cycles::All => "1",
+    }
+}
+
+/// The conditions of the terms that a filter has, in the order in which a route is held against them.
+pub(super) fn terms(filter: &RouteFilter, now: Timestamp) -> Vec<(FilterTerm, Condition)> {
+    let text = |text: &str| SqlValue::Text(text.to_owned());
+    FilterTerm::ALL
+        .iter()
+        .filter_map(|term| {
+            let mut condition = Condition::default();
+            match term {
+                FilterTerm::ScheduleId => {
+                    condition.and("r.schedule_id = ?", [text(filter.schedule_id.as_ref()?.as_str())]);
+                }
+                FilterTerm::Owner => {
+                    condition.and("instr(r.owner_haystack, ?) > 0", [text(filter.owner.as_ref()?.as_str())]);
+                }
+                FilterTerm::Provider => {
+                    condition.and("r.provider_key = ?", [text(filter.provider.as_ref()?.key())]);
+                }
+                FilterTerm::State => {
+                    condition.and("(r.action = 'deliver' AND r.state = ?)", [text(filter.state?.as_str())]);
+                }
+                FilterTerm::Action => condition.and("r.action = ?", [text(filter.action?.as_str())]),
+                FilterTerm::Category => condition.and("r.category = ?", [text(filter.category?.as_str())]),
+                FilterTerm::Breached => {
+                    let sql = if filter.breached? { BREACHED.to_owned() } else { format!("NOT {BREACHED}") };
+                    condition.and(&sql, [SqlValue::Integer(now.micros())]);
+                }
+            }
+            Some((*term, condition))
+        })
+        .collect()
+}
+
+/// The whole condition of a filter.
+pub(super) fn condition(filter: &RouteFilter, cycles: Cycles, now: Timestamp) -> Condition {
+    let mut whole = Condition::default();
+    if cycles == Cycles::Current {
+        whole.and(cycle(cycles), []);
+    }
+    for (_, condition) in terms(filter, now) {
+        whole.and(&condition.sql, condition.parameters);
+    }
+    whole
+}
+
+/// Everything that makes a [`TrackedRoute`]; `a` is the answer that stands.
+pub(super) const COLUMNS: &str = "r.route_id, r.plan_id, r.schedule_id, r.created_at, r.alert_level, r.provider, \
+     r.owner, r.escalation_owner, r.action, r.category, r.reason, r.acknowledgement_minutes, r.window_id, \
+     r.window_reason, r.owner_available, r.availability_reason, r.next_due_at, r.current, r.revision, \
+     a.acknowledgement_id, a.said, a.acknowledged_by, a.acknowledged_at, a.external_ref, a.notes, a.issuer, \
+     a.subject, a.verified, r.id";
+
+/// Where [`COLUMNS`] come from.
+pub(super) const FROM: &str = "route r LEFT JOIN acknowledgement a ON a.position = r.answer";
+
+/// Index of `r.id` in [`COLUMNS`].
+pub(super) const ID_COLUMN: usize = 28;
+
+/// What is wrong with a stored value that this service wrote itself.
+fn damaged(column: &str) -> StorageError {
+    StorageError::Corrupt(format!("a stored route has an unreadable `{column}`"))
+}
+
+fn text(row: &Row<'_>, index: usize, name: &'static str) -> Result<Text, StorageError> {
+    stored_text(row.get_ref(index)?.as_str().map_err(|_| damaged(name))?, name)
+}
+
+/// A text that passed the check when it was recorded.
+fn stored_text(raw: &str, name: &'static str) -> Result<Text, StorageError> {
+    Text::parse(Field::lines(name, MAX_RECORD_TEXT_CHARS), raw).map_err(|_| damaged(name))
+}
+
+fn time(row: &Row<'_>, index: usize, name: &str) -> Result<Timestamp, StorageError> {
+    Timestamp::from_micros(row.get(index)?).ok_or_else(|| damaged(name))
+}
+
+/// A route out of a row of [`COLUMNS`].
+pub(super) fn tracked(row: &Row<'_>) -> Result<TrackedRoute, StorageError> {
+    let id = |index: usize, name: &'static str| -> Result<String, StorageError> {
+        let text: String = row.get(index)?;
+        if text.chars().count() > MAX_ID_CHARS { Err(damaged(name)) } else { Ok(text) }
+    };
+    let action: String = row.get(8)?;
+    let category: String = row.get(9)?;
+    let maintenance_window = match row.get_ref(12)? {
+        rusqlite::types::ValueRef::Null => None,
+        _ => Some(WindowNote { window_id: text(row, 12, "window_id")?, reason: text(row, 13, "window_reason")? }),
+    };
+    let route = Route {
+        route_id: RouteId::parse(&id(0, "route_id")?).map_err(|_| damaged("route_id"))?,
+        plan_id: PlanId::parse(&id(1, "plan_id")?).map_err(|_| damaged("plan_id"))?,
+        schedule_id: ScheduleId::parse(&id(2, "schedule_id")?).map_err(|_| damaged("schedule_id"))?,
+        created_at: time(row, 3, "created_at")?,
+        alert_level: text(row, 4, "alert_level")?,
+        provider: Provider::parse(text(row, 5, "provider")?.as_str()).map_err(|_| damaged("provider"))?,
+        owner: text(row, 6, "owner")?,
+        escalation_owner: text(row, 7, "escalation_owner")?,
+        action: RouteAction::parse(&action).ok_or_else(|| damaged("action"))?,
+        category: RouteCategory::parse(&category).ok_or_else(|| damaged("category"))?,
+        reason: text(row, 10, "reason")?,
+        acknowledgement_minutes: row.get(11)?,
+        maintenance_window,
+        owner_available: row.get(14)?,
+        owner_availability_reason: text(row, 15, "availability_reason")?,
+        next_due_at: text(row, 16, "next_due_at")?,
+    };
+    let answer = match row.get_ref(19)? {
+        rusqlite::types::ValueRef::Null => None,
+        _ => Some(answer(row, 19)?),
+    };
+    Ok(TrackedRoute { route, status: RouteStatus { answer, revision: row.get(18)? }, current: row.get(17)? })
+}
+
+/// An answer out of nine columns from `first`: id, said, by, at, reference, notes, issuer, subject, verified.
+pub(super) fn answer(row: &Row<'_>, first: usize) -> Result<Answer, StorageError> {
+    let said: String = row.get(first + 1)?;
+    Ok(Answer {
+        acknowledgement_id: AcknowledgementId::parse(text(row, first, "acknowledgement_id")?.as_str())
+            .map_err(|_| damaged("acknowledgement_id"))?,
+        said: AckState::parse(&said).ok_or_else(|| damaged("said"))?,
+        acknowledged_by: text(row, first + 2, "acknowledged_by")?,
+        acknowledged_at: time(row, first + 3, "acknowledged_at")?,
+        external_ref: text(row, first + 4, "external_ref")?,
+        notes: text(row, first + 5, "notes")?,
+        issuer: text(row, first + 6, "issuer")?,
+        subject: text(row, first + 7, "subject")?,
+        verified: row.get(first + 8)?,
+    })
+}
