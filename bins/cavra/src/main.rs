@@ -1,2 +1,35 @@
-//! placeholder
-fn main() {}
+//! `cavra`: serve, import, export, check. Parses arguments, wires the parts, runs.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+mod api;
+mod arguments;
+mod evidence;
+mod options;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    match run(Arguments::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            evidence::say(&format!("error: {error:#}"));
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Api(api) => api::run(*api),
+        Command::Import(import) => evidence::import(import),
+        Command::ExportEvidence(export) => evidence::export(&export),
+        Command::Check(check) => evidence::check(&check),
+        Command::Backup(backup) => evidence::backup(&backup),
+        Command::Openapi => evidence::print_json(cavra_http::openapi::document()),
+        Command::Schemas => evidence::print_json(&cavra_http::openapi::schemas()),
+        Command::Completions { shell } => arguments::completions(shell),
+    }
+}

@@ -10,7 +10,8 @@ use cavra_domain::bulk::{BulkMode, ConflictingRoutes, OutcomeCounts, OutcomeReas
 use cavra_domain::id::IdSource;
 use cavra_domain::schedule::ScheduleError;
 use cavra_domain::time::{Clock, Timestamp};
-use cavra_storage::{NewRecord, ReadTx, StorageError, Store, WriteTx};
+pub use cavra_storage::StorageError;
+use cavra_storage::{NewRecord, ReadTx, Store, WriteTx};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -18,6 +19,7 @@ pub mod acknowledge;
 pub mod import;
 pub mod package;
 pub mod plan;
+pub mod sample;
 pub mod system;
 pub mod views;
 
@@ -161,6 +163,14 @@ fn append_own(tx: &mut dyn WriteTx, value: &Value, at: Timestamp) -> Result<u64,
             Err(StorageError::Conflict(format!("a second record of kind {kind}")))
         }
     }
+}
+
+/// Reads JSON strictly: no duplicate keys, no numbers that JSON cannot carry exactly, bounded depth.
+///
+/// # Errors
+/// A sentence that repeats nothing of the input but key names.
+pub fn strict_json(bytes: &[u8]) -> Result<Value, String> {
+    cavra_evidence::strict::parse(bytes).map_err(|error| error.to_string())
 }
 
 /// The mode of a bulk whose request names none.

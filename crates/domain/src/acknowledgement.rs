@@ -130,7 +130,10 @@ impl AcknowledgementDocument {
                 ("provider", json!(self.provider)),
                 ("acknowledgement_state", json!(self.acknowledgement_state)),
             ],
-            payload: ("acknowledgement", serde_json::to_value(self).unwrap_or(Value::Null)),
+            payload: (
+                "acknowledgement",
+                serde_json::to_value(self).unwrap_or(Value::Null),
+            ),
         }
     }
 }

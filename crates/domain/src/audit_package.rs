@@ -13,8 +13,8 @@ use crate::evidence::{EvidenceKind, MetadataRecord, PRODUCT};
 use crate::id::{AcknowledgementId, AuditId, PlanId, RouteId, ScheduleId, derived_uuid};
 use crate::public_safe::Text;
 use crate::route::{
-    Cycles, FilterTerm, Level, Provider, RouteAction, RouteCategory, RouteCounts, RouteFilter, StateName, TrackedRoute,
-    Transition,
+    Cycles, FilterTerm, Level, Provider, RouteAction, RouteCategory, RouteCounts, RouteFilter, StateName,
+    TrackedRoute, Transition,
 };
 use crate::time::Timestamp;
 
@@ -25,8 +25,12 @@ pub const PACKAGE_SCHEMA: &str = "cavra.go-backend-pilot.rollback-drill-acknowle
 pub const NOT_REQUIRED: &str = "not_required";
 
 /// The security properties that the package states of itself.
-const CONTROLS: [&str; 4] =
-    ["public-safe-fields-only", "append-only-evidence", "complete-scope-no-window", "actor-recorded-per-acknowledgement"];
+const CONTROLS: [&str; 4] = [
+    "public-safe-fields-only",
+    "append-only-evidence",
+    "complete-scope-no-window",
+    "actor-recorded-per-acknowledgement",
+];
 
 /// A filter as documents keep it: every term, empty where none was given.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -53,8 +57,16 @@ impl FilterNote {
     /// The note of a filter.
     pub fn of(filter: &RouteFilter, cycles: Cycles) -> Self {
         Self {
-            schedule_id: filter.schedule_id.as_ref().map(ToString::to_string).unwrap_or_default(),
-            provider: filter.provider.as_ref().map(ToString::to_string).unwrap_or_default(),
+            schedule_id: filter
+                .schedule_id
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
+            provider: filter
+                .provider
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default(),
             owner: filter.owner.as_ref().map(ToString::to_string).unwrap_or_default(),
             state: filter.state.map(|v| v.as_str().to_owned()).unwrap_or_default(),
             action: filter.action.map(|v| v.as_str().to_owned()).unwrap_or_default(),
@@ -115,7 +127,13 @@ impl LeftOut {
 
     /// All routes left out.
     pub const fn total(&self) -> u64 {
-        self.schedule_id + self.owner + self.provider + self.state + self.action + self.category + self.breached
+        self.schedule_id
+            + self.owner
+            + self.provider
+            + self.state
+            + self.action
+            + self.category
+            + self.breached
     }
 }
 
@@ -250,7 +268,10 @@ impl PackageHeader {
             population: input.population.clone(),
             evidence: input.evidence,
             actor: input.actor.clone(),
-            software: Software { name: "cavra", version: env!("CARGO_PKG_VERSION") },
+            software: Software {
+                name: "cavra",
+                version: env!("CARGO_PKG_VERSION"),
+            },
             controls: CONTROLS.to_vec(),
         }
     }
@@ -394,11 +415,19 @@ impl PackageRoute {
             route_created_at: route.created_at,
             acknowledgement_state: tracked.state().map_or(NOT_REQUIRED, StateName::as_str),
             acknowledged: tracked.state().is_some_and(StateName::is_acknowledged),
-            acknowledged_by: answer.map(|answer| answer.acknowledged_by.clone()).unwrap_or_default(),
-            acknowledged_at: answer.map(|answer| answer.acknowledged_at.to_string()).unwrap_or_default(),
-            external_ref: answer.map(|answer| answer.external_ref.clone()).unwrap_or_default(),
+            acknowledged_by: answer
+                .map(|answer| answer.acknowledged_by.clone())
+                .unwrap_or_default(),
+            acknowledged_at: answer
+                .map(|answer| answer.acknowledged_at.to_string())
+                .unwrap_or_default(),
+            external_ref: answer
+                .map(|answer| answer.external_ref.clone())
+                .unwrap_or_default(),
             notes: answer.map(|answer| answer.notes.clone()).unwrap_or_default(),
-            acknowledgement_id: answer.map(|answer| answer.acknowledgement_id.to_string()).unwrap_or_default(),
+            acknowledgement_id: answer
+                .map(|answer| answer.acknowledgement_id.to_string())
+                .unwrap_or_default(),
             breached: tracked.breached(now),
             age_minutes: now.minutes_since(route.created_at),
             acknowledgement_minutes: route.acknowledgement_minutes,

@@ -1,6 +1,6 @@
 //! Bulk acknowledgement: a selection of routes, and exactly one outcome for each (contract decisions 5).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -131,21 +131,24 @@ impl Selection {
     /// [`ConflictingRoutes`] when two entries give one route different references or notes.
     pub fn listed(listed: &[ListedRoute], found: Vec<Found>) -> Result<Self, ConflictingRoutes> {
         let mut seen: BTreeMap<RouteId, usize> = BTreeMap::new();
-        let mut missing: BTreeMap<(&ScheduleId, &str, Option<&Text>, Option<&PlanId>), usize> = BTreeMap::new();
+        let mut missing = BTreeSet::new();
         let mut selection = Self::default();
         for (index, (item, found)) in listed.iter().zip(found).enumerate() {
-            let routes = match found {
-                Found::Nothing(reason) => {
-                    let key = (&item.schedule_id, item.provider.key(), item.owner.as_ref(), item.plan_id.as_ref());
-                    if missing.insert(key, index).is_some() {
-                        selection.repeated += 1;
-                    } else {
-                        selection.elements.push(Selected::Nothing(index, reason));
-                    }
-                    continue;
-                }
-                Found::Routes(routes) => routes,
+            let nothing = match &found {
+                Found::Nothing(reason) => Some(*reason),
+                // Each listed route has an outcome, also one that storage knows nothing about.
+                Found::Routes(routes) => routes.is_empty().then_some(OutcomeReason::UnknownRoute),
             };
+            if let Some(reason) = nothing {
+                let (owner, plan_id) = (item.owner.as_ref(), item.plan_id.as_ref());
+                if missing.insert((&item.schedule_id, item.provider.key(), owner, plan_id)) {
+                    selection.elements.push(Selected::Nothing(index, reason));
+                } else {
+                    selection.repeated += 1;
+                }
+                continue;
+            }
+            let Found::Routes(routes) = found else { continue };
             let any_delivered = routes.iter().any(|tracked| tracked.route.awaits());
             let mut fresh = false;
             for tracked in routes {
@@ -156,12 +159,15 @@ impl Selection {
                     None => {
                         fresh = true;
                         seen.insert(tracked.route.route_id.clone(), index);
-                        selection.elements.push(Selected::Route(Box::new(tracked), Some(index)));
+                        selection
+                            .elements
+                            .push(Selected::Route(Box::new(tracked), Some(index)));
                     }
                     Some(&first) => {
-                        let same = listed
-                            .get(first)
-                            .is_some_and(|other| other.external_ref == item.external_ref && other.notes == item.notes);
+                        let same = listed.get(first).is_some_and(|other| {
+                            given(other.external_ref.as_ref()) == given(item.external_ref.as_ref())
+                                && given(other.notes.as_ref()) == given(item.notes.as_ref())
+                        });
                         if !same {
                             return Err(ConflictingRoutes { first, second: index });
                         }
@@ -178,7 +184,10 @@ impl Selection {
     /// The selection of a filter: routes as storage lists them, each once.
     pub fn filtered(routes: Vec<TrackedRoute>) -> Self {
         Self {
-            elements: routes.into_iter().map(|tracked| Selected::Route(Box::new(tracked), None)).collect(),
+            elements: routes
+                .into_iter()
+                .map(|tracked| Selected::Route(Box::new(tracked), None))
+                .collect(),
             repeated: 0,
         }
     }
@@ -295,8 +304,11 @@ pub fn decide_bulk(
     answer: &BulkAnswer,
     mut new_id: impl FnMut() -> AcknowledgementId,
 ) -> BulkDecision {
-    let mut decision =
-        BulkDecision { outcomes: Vec::new(), acknowledgements: Vec::new(), counts: OutcomeCounts::default() };
+    let mut decision = BulkDecision {
+        outcomes: Vec::new(),
+        acknowledgements: Vec::new(),
+        counts: OutcomeCounts::default(),
+    };
     for element in &selection.elements {
         let outcome = match element {
             Selected::Nothing(index, reason) => {
@@ -330,7 +342,11 @@ pub fn decide_bulk(
                     owner: route.owner.clone(),
                     plan_id: route.plan_id.to_string(),
                     previous_state: previous,
-                    state: if outcome == Outcome::Changed { answer.said.state().as_str() } else { previous },
+                    state: if outcome == Outcome::Changed {
+                        answer.said.state().as_str()
+                    } else {
+                        previous
+                    },
                     outcome,
                     reason,
                     acknowledgement_id,
@@ -343,13 +359,18 @@ pub fn decide_bulk(
     decision
 }
 
+/// A listed route's own reference or notes; an empty text is none.
+fn given(own: Option<&Text>) -> Option<&Text> {
+    own.filter(|text| !text.as_str().is_empty())
+}
+
 fn acknowledgement(
     tracked: &TrackedRoute,
     item: Option<&ListedRoute>,
     answer: &BulkAnswer,
     acknowledgement_id: AcknowledgementId,
 ) -> AcknowledgementDocument {
-    let own = |own: Option<&Text>, shared: &Text| own.filter(|text| !text.as_str().is_empty()).unwrap_or(shared).clone();
+    let own = |own: Option<&Text>, shared: &Text| given(own).unwrap_or(shared).clone();
     AcknowledgementDocument {
         schema_version: crate::acknowledgement::ACKNOWLEDGEMENT_SCHEMA,
         product: crate::evidence::PRODUCT,
@@ -361,7 +382,10 @@ fn acknowledgement(
         acknowledged_by: answer.actor.actor.clone(),
         acknowledgement_state: answer.said,
         acknowledged_at: answer.at,
-        external_ref: own(item.and_then(|item| item.external_ref.as_ref()), &answer.external_ref),
+        external_ref: own(
+            item.and_then(|item| item.external_ref.as_ref()),
+            &answer.external_ref,
+        ),
         notes: own(item.and_then(|item| item.notes.as_ref()), &answer.notes),
         actor: answer.actor.clone(),
         bulk_id: Some(answer.bulk_id.clone()),
@@ -420,7 +444,586 @@ impl BulkDocument {
                 ("matched_count", json!(self.counts.matched_count)),
                 ("changed_count", json!(self.counts.changed_count)),
             ],
-            payload: ("bulk_acknowledgement", serde_json::to_value(self).unwrap_or(Value::Null)),
+            payload: (
+                "bulk_acknowledgement",
+                serde_json::to_value(self).unwrap_or(Value::Null),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::acknowledgement::Answer;
+    use crate::id::{IdSource, SequentialIds};
+    use crate::record::{Projection, interpret};
+    use crate::route::{Route, RouteAction, RouteCategory};
+    use crate::testing::{
+        OWNERS, PROVIDERS, SCHEDULES, about_now, actor, any_filter, any_routes, now, plan_id, provider,
+        route, schedule_id, suppressed, text, tracked,
+    };
+
+    fn answer(said: AckState) -> BulkAnswer {
+        BulkAnswer {
+            bulk_id: BulkId::parse("gordbulkack-1").unwrap(),
+            said,
+            actor: actor("ana"),
+            at: now(),
+            external_ref: text("CHG-1"),
+            notes: text("shared"),
+        }
+    }
+
+    fn decided(selection: &Selection, listed: &[ListedRoute], answer: &BulkAnswer) -> BulkDecision {
+        let ids = SequentialIds::default();
+        decide_bulk(selection, listed, answer, || {
+            AcknowledgementId::from_uuid(ids.next(answer.at))
+        })
+    }
+
+    fn item(over: &str, owner: Option<&str>) -> ListedRoute {
+        ListedRoute {
+            schedule_id: schedule_id("sched-a"),
+            provider: provider(over),
+            owner: owner.map(text),
+            plan_id: None,
+            external_ref: None,
+            notes: None,
+        }
+    }
+
+    fn open(over: &str, owner: &str) -> TrackedRoute {
+        tracked(route("sched-a", over, owner), &[])
+    }
+
+    fn away(over: &str, owner: &str) -> TrackedRoute {
+        let route = suppressed(route("sched-a", over, owner), RouteCategory::OwnerCalendar);
+        tracked(route, &[])
+    }
+
+    /// Owner of each selected route, or the reason why there is none, with the index in the list.
+    fn shown(selection: &Selection) -> Vec<(String, Option<usize>)> {
+        selection
+            .elements
+            .iter()
+            .map(|element| match element {
+                Selected::Route(tracked, index) => (tracked.route.owner.to_string(), *index),
+                Selected::Nothing(index, reason) => (reason.to_string(), Some(*index)),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_listed_route_without_an_owner_means_the_delivered_owners_only() {
+        let found = Found::Routes(vec![
+            open("slack", "ana"),
+            away("slack", "ben"),
+            open("slack", "carla"),
+        ]);
+        let selection = Selection::listed(&[item("slack", None)], vec![found]).unwrap();
+        assert_eq!(
+            shown(&selection),
+            [("ana".into(), Some(0)), ("carla".into(), Some(0))]
+        );
+        assert_eq!(selection.repeated, 0);
+    }
+
+    #[test]
+    fn a_listed_route_that_means_only_suppressed_owners_stays_to_be_refused() {
+        let listed = [item("slack", None)];
+        let found = Found::Routes(vec![away("slack", "ana"), away("slack", "ben")]);
+        let selection = Selection::listed(&listed, vec![found]).unwrap();
+        let decision = decided(&selection, &listed, &answer(AckState::Acknowledged));
+        assert_eq!(
+            (decision.counts.matched_count, decision.counts.refused_count),
+            (2, 2)
+        );
+        for outcome in &decision.outcomes {
+            assert_eq!(
+                (outcome.outcome, outcome.reason),
+                (Outcome::Refused, OutcomeReason::Suppressed)
+            );
+            assert_eq!((outcome.previous_state, outcome.state), ("", ""));
+        }
+    }
+
+    #[test]
+    fn a_suppressed_route_that_is_listed_by_its_owner_stays_to_be_refused() {
+        let listed = [item("slack", Some("ben"))];
+        let selection = Selection::listed(&listed, vec![Found::Routes(vec![away("slack", "ben")])]).unwrap();
+        assert_eq!(shown(&selection), [("ben".into(), Some(0))]);
+    }
+
+    #[test]
+    fn routes_that_are_listed_again_are_merged_and_counted() {
+        let listed = [
+            item("slack", None),
+            item("Slack", Some("ana")),
+            item("slack", None),
+        ];
+        let all = vec![open("slack", "ana"), open("slack", "ben")];
+        let found = vec![
+            Found::Routes(all.clone()),
+            Found::Routes(vec![open("slack", "ana")]),
+            Found::Routes(all),
+        ];
+        let selection = Selection::listed(&listed, found).unwrap();
+        assert_eq!(
+            shown(&selection),
+            [("ana".into(), Some(0)), ("ben".into(), Some(0))]
+        );
+        assert_eq!(selection.repeated, 2);
+    }
+
+    #[test]
+    fn a_listed_route_that_adds_an_owner_is_no_repetition() {
+        let listed = [item("slack", Some("ana")), item("slack", None)];
+        let found = vec![
+            Found::Routes(vec![open("slack", "ana")]),
+            Found::Routes(vec![open("slack", "ana"), open("slack", "ben")]),
+        ];
+        let selection = Selection::listed(&listed, found).unwrap();
+        assert_eq!(
+            shown(&selection),
+            [("ana".into(), Some(0)), ("ben".into(), Some(1))]
+        );
+        assert_eq!(selection.repeated, 0);
+    }
+
+    #[test]
+    fn one_route_with_two_references_or_two_notes_is_an_error_that_names_both_entries() {
+        let plain = item("slack", Some("ana"));
+        let with_ref = ListedRoute {
+            external_ref: Some(text("CHG-2")),
+            ..plain.clone()
+        };
+        let with_notes = ListedRoute {
+            notes: Some(text("mine")),
+            ..plain.clone()
+        };
+        for other in [with_ref, with_notes] {
+            let listed = [item("slack", Some("ben")), plain.clone(), other];
+            let found = vec![
+                Found::Routes(vec![open("slack", "ben")]),
+                Found::Routes(vec![open("slack", "ana")]),
+                Found::Routes(vec![open("slack", "ana")]),
+            ];
+            let error = Selection::listed(&listed, found).unwrap_err();
+            assert_eq!(error, ConflictingRoutes { first: 1, second: 2 });
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("`routes/1` and `routes/2` name the same route"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_empty_reference_does_not_contradict_none() {
+        let plain = item("slack", Some("ana"));
+        let empty = ListedRoute {
+            external_ref: Some(Text::empty()),
+            notes: Some(Text::empty()),
+            ..plain.clone()
+        };
+        let found = vec![Found::Routes(vec![open("slack", "ana")]); 2];
+        assert_eq!(Selection::listed(&[plain, empty], found).unwrap().repeated, 1);
+    }
+
+    #[test]
+    fn a_listed_route_that_names_nothing_has_one_outcome_however_often_it_is_listed() {
+        let listed = [
+            item("Pager-Duty", None),
+            item("pager_duty", None),
+            item("pager_duty", Some("ana")),
+            ListedRoute {
+                plan_id: Some(plan_id("gordn-9")),
+                ..item("pager_duty", Some("ana"))
+            },
+        ];
+        let found = vec![
+            Found::Nothing(OutcomeReason::UnknownRoute),
+            Found::Nothing(OutcomeReason::UnknownRoute),
+            Found::Nothing(OutcomeReason::UnknownRoute),
+            Found::Nothing(OutcomeReason::UnknownPlan),
+        ];
+        let selection = Selection::listed(&listed, found).unwrap();
+        let decision = decided(&selection, &listed, &answer(AckState::Resolved));
+        assert_eq!((selection.repeated, decision.counts.not_found_count), (1, 3));
+        let last = &decision.outcomes[2];
+        assert_eq!(
+            (last.provider.as_str(), last.owner.as_str()),
+            ("pager_duty", "ana")
+        );
+        assert_eq!(
+            (last.plan_id.as_str(), last.reason),
+            ("gordn-9", OutcomeReason::UnknownPlan)
+        );
+        assert_eq!(
+            (last.previous_state, last.state, last.acknowledgement_id.as_str()),
+            ("", "", "")
+        );
+        assert!(decision.acknowledgements.is_empty() && decision.is_blocked());
+    }
+
+    #[test]
+    fn a_listed_route_for_which_storage_has_an_empty_list_is_not_found() {
+        let listed = [item("slack", None)];
+        let selection = Selection::listed(&listed, vec![Found::Routes(Vec::new())]).unwrap();
+        assert_eq!(shown(&selection), [("unknown_route".into(), Some(0))]);
+    }
+
+    #[test]
+    fn each_route_is_decided_by_action_then_cycle_then_state() {
+        use {Outcome as O, OutcomeReason as R};
+        let route = route("sched-a", "slack", "ana");
+        let after = |said: &[AckState]| tracked(route.clone(), said);
+        let superseded = TrackedRoute {
+            current: false,
+            ..after(&[])
+        };
+        let gone = TrackedRoute {
+            current: false,
+            ..away("slack", "ana")
+        };
+        let cases = [
+            (after(&[]), AckState::Acknowledged, O::Changed, R::None),
+            (
+                after(&[AckState::Escalated]),
+                AckState::Escalated,
+                O::Already,
+                R::AlreadyInState,
+            ),
+            (
+                after(&[AckState::Escalated]),
+                AckState::Dismissed,
+                O::Changed,
+                R::None,
+            ),
+            (
+                after(&[AckState::Resolved]),
+                AckState::Resolved,
+                O::Already,
+                R::AlreadyInState,
+            ),
+            (
+                after(&[AckState::Resolved]),
+                AckState::Escalated,
+                O::Refused,
+                R::ResolvedIsFinal,
+            ),
+            (superseded, AckState::Acknowledged, O::Refused, R::Superseded),
+            (
+                away("slack", "ana"),
+                AckState::Acknowledged,
+                O::Refused,
+                R::Suppressed,
+            ),
+            (gone, AckState::Acknowledged, O::Refused, R::Suppressed),
+        ];
+        for (tracked, said, outcome, reason) in cases {
+            assert_eq!(decide(&tracked, said), (outcome, reason), "{tracked:?} {said}");
+        }
+    }
+
+    #[test]
+    fn a_changed_route_has_the_state_before_and_after_and_the_record_that_changed_it() {
+        let selection = Selection::filtered(vec![tracked(
+            route("sched-a", "slack", "ana"),
+            &[AckState::Escalated],
+        )]);
+        let decision = decided(&selection, &[], &answer(AckState::Resolved));
+        let [outcome] = &decision.outcomes[..] else {
+            panic!("one outcome")
+        };
+        let [document] = &decision.acknowledgements[..] else {
+            panic!("one acknowledgement")
+        };
+        assert_eq!((outcome.previous_state, outcome.state), ("escalated", "resolved"));
+        assert_eq!(outcome.acknowledgement_id, document.acknowledgement_id.as_str());
+        assert_eq!(document.bulk_id, Some(BulkId::parse("gordbulkack-1").unwrap()));
+        assert_eq!(
+            (document.owner.as_str(), document.plan_id.as_str()),
+            ("ana", "gordn-1")
+        );
+        assert_eq!(
+            (document.external_ref.as_str(), document.notes.as_str()),
+            ("CHG-1", "shared")
+        );
+    }
+
+    #[test]
+    fn a_route_keeps_its_own_reference_and_notes_before_the_shared_ones() {
+        let own = ListedRoute {
+            external_ref: Some(text("CHG-7")),
+            notes: Some(text("mine")),
+            ..item("slack", Some("ana"))
+        };
+        let empty = ListedRoute {
+            external_ref: Some(Text::empty()),
+            ..item("slack", Some("ben"))
+        };
+        let listed = [own, empty];
+        let found = vec![
+            Found::Routes(vec![open("slack", "ana")]),
+            Found::Routes(vec![open("slack", "ben")]),
+        ];
+        let selection = Selection::listed(&listed, found).unwrap();
+        let decision = decided(&selection, &listed, &answer(AckState::Acknowledged));
+        let said: Vec<_> = decision
+            .acknowledgements
+            .iter()
+            .map(|document| (document.external_ref.as_str(), document.notes.as_str()))
+            .collect();
+        assert_eq!(said, [("CHG-7", "mine"), ("CHG-1", "shared")]);
+    }
+
+    #[test]
+    fn strict_mode_stops_for_refused_and_unknown_routes_but_not_for_those_in_the_state_already() {
+        let blocked = |outcome| {
+            let mut counts = OutcomeCounts::default();
+            counts.add(outcome);
+            BulkDecision {
+                outcomes: Vec::new(),
+                acknowledgements: Vec::new(),
+                counts,
+            }
+            .is_blocked()
+        };
+        assert_eq!(
+            [
+                Outcome::Changed,
+                Outcome::Already,
+                Outcome::Refused,
+                Outcome::NotFound
+            ]
+            .map(blocked),
+            [false, false, true, true]
+        );
+    }
+
+    #[test]
+    fn the_record_of_a_bulk_says_what_became_of_it_and_nothing_about_routes() {
+        let selection = Selection::filtered(vec![open("slack", "ana"), away("slack", "ben")]);
+        let answer = answer(AckState::Acknowledged);
+        let decision = decided(&selection, &[], &answer);
+        let document = BulkDocument {
+            schema_version: BULK_SCHEMA,
+            product: crate::evidence::PRODUCT,
+            bulk_id: answer.bulk_id.clone(),
+            acknowledgement_state: answer.said,
+            acknowledged_by: answer.actor.actor.clone(),
+            acknowledged_at: answer.at,
+            mode: BulkMode::BestEffort,
+            filter: None,
+            listed_count: Some(2),
+            external_ref: answer.external_ref.clone(),
+            notes: answer.notes.clone(),
+            counts: decision.counts,
+            unchanged: decision.outcomes[1..].to_vec(),
+            actor: answer.actor.clone(),
+        };
+        let record = document.record().into_value();
+        assert_eq!(
+            record["metadata_kind"],
+            "go-backend-rollback-drill-bulk-acknowledgement"
+        );
+        assert_eq!(
+            (&record["decision_count"], &record["blocked_count"]),
+            (&json!(1), &json!(1))
+        );
+        assert_eq!(record["bulk_acknowledgement"]["matched_count"], 2);
+        assert_eq!(
+            record["bulk_acknowledgement"]["unchanged"][0]["reason"],
+            "suppressed"
+        );
+        let read = interpret(&record, Timestamp::EPOCH).unwrap();
+        assert!(matches!(read.projection, Projection::None));
+        assert_eq!(
+            (read.kind, read.created_at),
+            (EvidenceKind::BulkAcknowledgement, now())
+        );
+    }
+
+    fn states(selection: &Selection) -> Vec<Option<StateName>> {
+        routes(selection).iter().map(TrackedRoute::state).collect()
+    }
+
+    fn routes(selection: &Selection) -> Vec<TrackedRoute> {
+        selection
+            .elements
+            .iter()
+            .filter_map(|element| match element {
+                Selected::Route(tracked, _) => Some((**tracked).clone()),
+                Selected::Nothing(..) => None,
+            })
+            .collect()
+    }
+
+    /// Applies what a bulk decided, as storage does: by reading the records of its acknowledgements.
+    fn applied(mut selection: Selection, decision: &BulkDecision) -> Selection {
+        let mut answers = BTreeMap::new();
+        for document in &decision.acknowledgements {
+            let read = interpret(&document.record().into_value(), Timestamp::EPOCH).unwrap();
+            let Projection::Acknowledgement(facts) = read.projection else {
+                panic!("an acknowledgement")
+            };
+            let plan_id = facts.plan_id.unwrap();
+            let key = (plan_id, facts.provider.key().to_owned(), facts.owner.unwrap());
+            assert!(
+                answers.insert(key, facts.answer).is_none(),
+                "one acknowledgement per route"
+            );
+        }
+        for element in &mut selection.elements {
+            let Selected::Route(tracked, _) = element else {
+                continue;
+            };
+            let route = &tracked.route;
+            let key = (
+                route.plan_id.clone(),
+                route.provider.key().to_owned(),
+                route.owner.clone(),
+            );
+            let answer: Option<Answer> = answers.remove(&key);
+            if let Some(answer) = answer {
+                tracked.status = std::mem::take(&mut tracked.status).apply(answer).0;
+            }
+        }
+        assert!(
+            answers.is_empty(),
+            "every acknowledgement answers a selected route"
+        );
+        selection
+    }
+
+    /// What storage finds for a listed route among these.
+    fn find(world: &[TrackedRoute], item: &ListedRoute) -> Found {
+        let means = |route: &Route| {
+            route.schedule_id == item.schedule_id
+                && route.provider.key() == item.provider.key()
+                && item.owner.as_ref().is_none_or(|owner| *owner == route.owner)
+        };
+        let found: Vec<_> = world
+            .iter()
+            .filter(|tracked| means(&tracked.route))
+            .cloned()
+            .collect();
+        if found.is_empty() {
+            Found::Nothing(OutcomeReason::UnknownRoute)
+        } else {
+            Found::Routes(found)
+        }
+    }
+
+    fn any_item() -> impl Strategy<Value = ListedRoute> {
+        (select(SCHEDULES), select(PROVIDERS), option::of(select(OWNERS))).prop_map(
+            |(schedule, over, owner)| ListedRoute {
+                schedule_id: schedule_id(schedule),
+                ..item(over, owner)
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn every_selected_route_has_exactly_one_outcome_and_the_counts_partition_them(
+            world in any_routes(), filter in any_filter(), said in select(AckState::ALL), now in about_now(),
+        ) {
+            let routes: Vec<_> = world.into_iter().filter(|tracked| filter.matches(tracked, now)).collect();
+            let selection = Selection::filtered(routes.clone());
+            let decision = decided(&selection, &[], &answer(said));
+            prop_assert_eq!(decision.outcomes.len(), routes.len());
+            for (outcome, tracked) in decision.outcomes.iter().zip(&routes) {
+                let route = &tracked.route;
+                prop_assert_eq!(&outcome.plan_id, route.plan_id.as_str());
+                prop_assert_eq!((&outcome.provider, &outcome.owner), (&route.provider, &route.owner));
+                prop_assert_eq!(outcome.outcome == Outcome::Changed, outcome.reason == OutcomeReason::None);
+                prop_assert_eq!(outcome.outcome == Outcome::Changed, !outcome.acknowledgement_id.is_empty());
+                prop_assert_eq!(outcome.outcome == Outcome::Changed, outcome.previous_state != outcome.state);
+                prop_assert!(
+                    outcome.outcome != Outcome::Changed || tracked.current && route.action == RouteAction::Deliver
+                );
+            }
+            let counts = decision.counts;
+            prop_assert_eq!(counts.matched_count, routes.len() as u64);
+            prop_assert_eq!(
+                counts.changed_count + counts.already_count + counts.refused_count + counts.not_found_count,
+                counts.matched_count
+            );
+            prop_assert_eq!(counts.changed_count, decision.acknowledgements.len() as u64);
+        }
+
+        #[test]
+        fn a_list_selects_every_route_that_it_names_once_and_every_name_without_a_route_once(
+            world in any_routes(), listed in vec(any_item(), 0..12), said in select(AckState::ALL),
+        ) {
+            let found: Vec<_> = listed.iter().map(|item| find(&world, item)).collect();
+            let selection = Selection::listed(&listed, found.clone()).unwrap();
+            let selected = routes(&selection);
+            let ids: BTreeSet<_> = selected.iter().map(|tracked| &tracked.route.route_id).collect();
+            prop_assert_eq!(ids.len(), selected.len());
+            for (item, found) in listed.iter().zip(&found) {
+                let Found::Routes(found) = found else { continue };
+                let mut named = found.iter().filter(|tracked| {
+                    item.owner.is_some() || tracked.route.awaits() || !found.iter().any(|one| one.route.awaits())
+                });
+                prop_assert!(named.all(|tracked| ids.contains(&tracked.route.route_id)));
+            }
+            prop_assert!(selection.elements.len() - selected.len() <= listed.len());
+            let decision = decided(&selection, &listed, &answer(said));
+            prop_assert_eq!(decision.outcomes.len(), selection.elements.len());
+            prop_assert_eq!(decision.counts.matched_count, selection.elements.len() as u64);
+        }
+
+        #[test]
+        fn the_same_bulk_again_changes_nothing(world in any_routes(), said in select(AckState::ALL)) {
+            let selection = Selection::filtered(world);
+            let first = decided(&selection, &[], &answer(said));
+            let after = applied(selection, &first);
+            let second = decided(&after, &[], &answer(said));
+            prop_assert!(second.acknowledgements.is_empty());
+            for (first, second) in first.outcomes.iter().zip(&second.outcomes) {
+                let expected = match first.outcome {
+                    Outcome::Changed | Outcome::Already => Outcome::Already,
+                    Outcome::Refused | Outcome::NotFound => first.outcome,
+                };
+                prop_assert_eq!(second.outcome, expected);
+                prop_assert_eq!(second.state, first.state);
+            }
+        }
+
+        #[test]
+        fn no_bulk_after_another_moves_a_resolved_or_suppressed_route(
+            world in any_routes(), said in vec(select(AckState::ALL), 0..5),
+        ) {
+            let mut selection = Selection::filtered(world);
+            for said in said {
+                let before = states(&selection);
+                let decision = decided(&selection, &[], &answer(said));
+                selection = applied(selection, &decision);
+                for ((before, after), outcome) in before.iter().zip(states(&selection)).zip(&decision.outcomes) {
+                    prop_assert_eq!(after.map_or("", StateName::as_str), outcome.state);
+                    if matches!(before, None | Some(StateName::Resolved)) {
+                        prop_assert_eq!(*before, after);
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn deciding_moves_no_route(world in any_routes(), said in select(AckState::ALL)) {
+            let selection = Selection::filtered(world.clone());
+            let (first, second) = (decided(&selection, &[], &answer(said)), decided(&selection, &[], &answer(said)));
+            prop_assert_eq!(first.outcomes, second.outcomes);
+            prop_assert_eq!(routes(&selection), world);
         }
     }
 }

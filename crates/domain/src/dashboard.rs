@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::evidence::{
-    EvidenceKind, PRODUCT, SOURCE_ARCHIVE_ALERT, SOURCE_AUDIT, SOURCE_EXPORT, SOURCE_NOTIFICATION, delivered, payload,
-    text,
+    EvidenceKind, PRODUCT, SOURCE_ARCHIVE_ALERT, SOURCE_AUDIT, SOURCE_EXPORT, SOURCE_NOTIFICATION, delivered,
+    payload, text,
 };
 use crate::id::{PlanId, ScheduleId};
 use crate::public_safe::Text;
@@ -45,17 +45,27 @@ impl Counted<'_> {
     /// A delivery of a source in this area; `source` empty for any of them.
     fn delivery(&self, source: &str) -> bool {
         self.success.is_some()
-            && if source.is_empty() { self.source.starts_with(SOURCE_NOTIFICATION_FAMILY) } else { self.source == source }
+            && if source.is_empty() {
+                self.source.starts_with(SOURCE_NOTIFICATION_FAMILY)
+            } else {
+                self.source == source
+            }
     }
     fn failed(&self, source: &str) -> bool {
         self.delivery(source) && self.success == Some(false)
     }
     fn says(&self, key: &str, values: &[&str]) -> bool {
-        text(self.record, key).or_else(|| text(self.document, key)).is_some_and(|value| values.contains(&value))
+        text(self.record, key)
+            .or_else(|| text(self.document, key))
+            .is_some_and(|value| values.contains(&value))
     }
     /// Dry unless it says that it is not (contract wire 4, rows 102 and 103).
     fn dry(&self) -> bool {
-        let said = self.record.get("dry_run").or_else(|| self.document.get("dry_run")).and_then(Value::as_bool);
+        let said = self
+            .record
+            .get("dry_run")
+            .or_else(|| self.document.get("dry_run"))
+            .and_then(Value::as_bool);
         said.unwrap_or(true)
     }
 }
@@ -189,12 +199,17 @@ counters! {
 /// The counters that a record adds one to.
 pub fn counters(kind: &EvidenceKind, record: &Value) -> Vec<String> {
     let source = text(record, "connector_delivery_source").unwrap_or_default();
-    let counted =
-        Counted { kind, record, document: payload(kind, record), source, success: delivered(kind, record) };
+    let counted = Counted {
+        kind,
+        record,
+        document: payload(kind, record),
+        source,
+        success: delivered(kind, record),
+    };
     let mut names = Vec::new();
     add_counters(&counted, &mut names);
     if counted.delivery(SOURCE_AUDIT) || counted.is(&Kind::AuditDeliveryPlan) {
-        let named: BTreeSet<String> = ["selected_providers", "providers", "failed_providers"]
+        let providers: BTreeSet<String> = ["selected_providers", "providers", "failed_providers"]
             .into_iter()
             .filter_map(|key| record.get(key).and_then(Value::as_array))
             .flatten()
@@ -202,7 +217,11 @@ pub fn counters(kind: &EvidenceKind, record: &Value) -> Vec<String> {
             .map(normalised)
             .filter(|provider| !provider.is_empty())
             .collect();
-        names.extend(named.into_iter().map(|provider| format!("{AUDIT_PROVIDER}{provider}")));
+        names.extend(
+            providers
+                .into_iter()
+                .map(|provider| format!("{AUDIT_PROVIDER}{provider}")),
+        );
     }
     names
 }
@@ -308,7 +327,8 @@ impl<R> Dashboard<R> {
                 .filter_map(|name| name.strip_prefix(AUDIT_PROVIDER))
                 .map(str::to_owned)
                 .collect(),
-            acknowledgement_audit_delivery_health: if evidence.failed_acknowledgement_audit_delivery_count > 0 {
+            acknowledgement_audit_delivery_health: if evidence.failed_acknowledgement_audit_delivery_count > 0
+            {
                 Level::Critical
             } else {
                 Level::Healthy
@@ -331,7 +351,10 @@ impl<R> Dashboard<R> {
 }
 
 /// A share, rounded to four digits; `None` of nothing.
-#[expect(clippy::cast_precision_loss, reason = "the share is at most 10,000 ten-thousandths")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "the share is at most 10,000 ten-thousandths"
+)]
 fn rate(part: u64, whole: u64) -> Option<f64> {
     if whole == 0 {
         return None;

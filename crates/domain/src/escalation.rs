@@ -60,7 +60,9 @@ impl EscalationPolicy {
         };
         let own = check("acknowledgement_minutes", own)?;
         let default_slo = check("default_slo/acknowledgement_minutes", default_slo)?;
-        Ok(Self { acknowledgement_minutes: own.or(default_slo) })
+        Ok(Self {
+            acknowledgement_minutes: own.or(default_slo),
+        })
     }
 
     /// The route with the policy's minutes in place of its own. Breach is then decided as everywhere.
@@ -108,7 +110,9 @@ impl EscalationRoute {
         let recommended_action = match (breached, state) {
             (true, _) => RecommendedAction::Escalate,
             (false, StateName::Outstanding | StateName::Escalated) => RecommendedAction::Wait,
-            (false, StateName::Acknowledged | StateName::Dismissed | StateName::Resolved) => RecommendedAction::None,
+            (false, StateName::Acknowledged | StateName::Dismissed | StateName::Resolved) => {
+                RecommendedAction::None
+            }
         };
         let route = &tracked.route;
         Some(Self {
@@ -191,7 +195,9 @@ impl EscalationPlan {
             generated_at,
             generated_by: actor.actor.clone(),
             alert_level: counts.level(),
-            acknowledgement_minutes: policy.acknowledgement_minutes.unwrap_or(DEFAULT_ACKNOWLEDGEMENT_MINUTES),
+            acknowledgement_minutes: policy
+                .acknowledgement_minutes
+                .unwrap_or(DEFAULT_ACKNOWLEDGEMENT_MINUTES),
             policy_applied: policy.acknowledgement_minutes.is_some(),
             route_count: counts.route_count,
             outstanding_count: counts.outstanding,
@@ -215,8 +221,14 @@ impl EscalationPlan {
             decision_count: self.route_count,
             blocked_count: self.breached_count,
             approval_required_count: self.outstanding_count,
-            fields: vec![("plan_id", json!(self.plan_id)), ("alert_level", json!(self.alert_level))],
-            payload: ("escalation_plan", serde_json::to_value(self).unwrap_or(Value::Null)),
+            fields: vec![
+                ("plan_id", json!(self.plan_id)),
+                ("alert_level", json!(self.alert_level)),
+            ],
+            payload: (
+                "escalation_plan",
+                serde_json::to_value(self).unwrap_or(Value::Null),
+            ),
         }
     }
 }
@@ -224,10 +236,19 @@ impl EscalationPlan {
 /// What history shows of the newest escalation plan: its record, with the routes as they are at `now` (contract
 /// decisions 13). `routes` are the current routes, the newest plan's policy still applies.
 pub fn shown_now(record: &mut Value, now: Timestamp, routes: impl IntoIterator<Item = TrackedRoute>) {
-    let Some(Value::Object(plan)) = record.get_mut(EvidenceKind::EscalationPlan.payload_key()) else { return };
-    let applied = plan.get("policy_applied").and_then(Value::as_bool).unwrap_or(false);
+    let Some(Value::Object(plan)) = record.get_mut(EvidenceKind::EscalationPlan.payload_key()) else {
+        return;
+    };
+    let applied = plan
+        .get("policy_applied")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
     let minutes = plan.get("acknowledgement_minutes").and_then(Value::as_u64);
-    let policy = if applied { EscalationPolicy::parse(minutes, None).unwrap_or_default() } else { EscalationPolicy::default() };
+    let policy = if applied {
+        EscalationPolicy::parse(minutes, None).unwrap_or_default()
+    } else {
+        EscalationPolicy::default()
+    };
     let mut counts = RouteCounts::default();
     let mut entries = Vec::new();
     for tracked in routes {
@@ -255,9 +276,13 @@ pub fn shown_now(record: &mut Value, now: Timestamp, routes: impl IntoIterator<I
 /// What history shows of an older escalation plan: its record without the routes, which would otherwise stand
 /// beside those of the newest one as if they were other routes; the answer says how many are left out.
 pub fn shown_superseded(record: &mut Value, newest: &str) {
-    let Some(Value::Object(plan)) = record.get_mut(EvidenceKind::EscalationPlan.payload_key()) else { return };
-    let omitted = plan.remove("routes").and_then(|routes| routes.as_array().map(Vec::len)).unwrap_or_default();
-    plan.insert("routes".into(), json!([]));
+    let Some(Value::Object(plan)) = record.get_mut(EvidenceKind::EscalationPlan.payload_key()) else {
+        return;
+    };
+    let omitted = plan
+        .insert("routes".into(), json!([]))
+        .and_then(|routes| routes.as_array().map(Vec::len))
+        .unwrap_or_default();
     plan.insert("routes_omitted".into(), json!(omitted));
     plan.insert("superseded_by".into(), json!(newest));
 }

@@ -122,7 +122,8 @@ pub const SOURCE_NOTIFICATION: &str = "go_backend_rollback_drill_notification";
 /// Delivery source of audit packages.
 pub const SOURCE_AUDIT: &str = "go_backend_rollback_drill_acknowledgement_audit";
 /// Delivery source of final auditor exports.
-pub const SOURCE_EXPORT: &str = "go_backend_rollback_drill_acknowledgement_audit_final_reporting_auditor_export";
+pub const SOURCE_EXPORT: &str =
+    "go_backend_rollback_drill_acknowledgement_audit_final_reporting_auditor_export";
 /// Delivery source of archive health alerts.
 pub const SOURCE_ARCHIVE_ALERT: &str =
     "go_backend_rollback_drill_acknowledgement_audit_final_reporting_archive_reference_health_alert";
@@ -163,7 +164,10 @@ impl MetadataRecord {
         record.insert("signer".into(), json!(self.signer));
         record.insert("decision_count".into(), json!(self.decision_count));
         record.insert("blocked_count".into(), json!(self.blocked_count));
-        record.insert("approval_required_count".into(), json!(self.approval_required_count));
+        record.insert(
+            "approval_required_count".into(),
+            json!(self.approval_required_count),
+        );
         record.insert("metadata_kind".into(), json!(self.kind.as_str()));
         for (name, value) in self.fields {
             record.insert(name.into(), value);
@@ -176,12 +180,20 @@ impl MetadataRecord {
 
 /// A text member, if it is a non-empty text.
 pub(crate) fn text<'a>(record: &'a Value, key: &str) -> Option<&'a str> {
-    record.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
+    record
+        .get(key)
+        .and_then(Value::as_str)
+        .filter(|text| !text.is_empty())
 }
 
 /// The texts of a list member.
 fn texts<'a>(record: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
-    record.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
+    record
+        .get(key)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
 }
 
 /// By what history finds a record: `name=value`, matched exactly.
@@ -243,7 +255,10 @@ impl HistoryTerm {
 
 /// The document inside a record; the record itself when there is none.
 pub fn payload<'a>(kind: &EvidenceKind, record: &'a Value) -> &'a Value {
-    record.get(kind.payload_key()).filter(|payload| payload.is_object()).unwrap_or(record)
+    record
+        .get(kind.payload_key())
+        .filter(|payload| payload.is_object())
+        .unwrap_or(record)
 }
 
 /// Every term by which history finds this record; empty when history does not show it.
@@ -263,9 +278,11 @@ pub fn history_terms(kind: &EvidenceKind, record: &Value) -> BTreeSet<HistoryTer
     let payload = payload(kind, record);
     terms.insert(HistoryTerm::listed());
     terms.insert(HistoryTerm::kind(kind.as_str()));
-    for schedule in
-        [text(record, "schedule_id"), text(record, "event_id"), record.get("plan").and_then(|plan| text(plan, "schedule_id"))]
-    {
+    for schedule in [
+        text(record, "schedule_id"),
+        text(record, "event_id"),
+        record.get("plan").and_then(|plan| text(plan, "schedule_id")),
+    ] {
         terms.extend(schedule.map(HistoryTerm::schedule));
     }
     terms.extend(providers(record, payload).map(HistoryTerm::provider));
@@ -277,23 +294,41 @@ pub fn history_terms(kind: &EvidenceKind, record: &Value) -> BTreeSet<HistoryTer
         terms.insert(HistoryTerm::delivered(success));
         terms.extend(text(record, "session_id").map(HistoryTerm::delivery));
     }
-    terms.extend(sources(kind, declared).iter().map(|source| HistoryTerm::source(source)));
+    terms.extend(
+        sources(kind, declared)
+            .iter()
+            .map(|source| HistoryTerm::source(source)),
+    );
     for audit in [text(record, "audit_id"), text(payload, "audit_id")] {
         terms.extend(audit.map(HistoryTerm::audit));
     }
     for delivery in [text(record, "delivery_id"), text(record, "event_id")] {
         terms.extend(delivery.map(HistoryTerm::delivery));
     }
-    let cadence = text(payload, "cadence").or_else(|| payload.get("schedule").and_then(|schedule| text(schedule, "cadence")));
+    let cadence = text(payload, "cadence").or_else(|| {
+        payload
+            .get("schedule")
+            .and_then(|schedule| text(schedule, "cadence"))
+    });
     terms.extend(cadence.map(HistoryTerm::cadence));
     terms
 }
 
 /// Every provider that a record names.
 fn providers<'a>(record: &'a Value, payload: &'a Value) -> impl Iterator<Item = &'a str> {
-    let lists = ["selected_providers", "acknowledgement_required_providers", "providers", "failed_providers"];
+    let lists = [
+        "selected_providers",
+        "acknowledgement_required_providers",
+        "providers",
+        "failed_providers",
+    ];
     let routes = ["routes", "route_decisions"].into_iter().flat_map(|key| {
-        payload.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(|route| text(route, "provider"))
+        payload
+            .get(key)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|route| text(route, "provider"))
     });
     text(record, "provider")
         .into_iter()
@@ -317,8 +352,12 @@ fn status(record: &Value) -> &str {
 /// Whether a delivery record reports success; `None` on any other record. What is not plainly true is a
 /// failure.
 pub fn delivered(kind: &EvidenceKind, record: &Value) -> Option<bool> {
-    (*kind == EvidenceKind::ConnectorDelivery)
-        .then(|| record.get("delivery_success").and_then(Value::as_bool).unwrap_or(false))
+    (*kind == EvidenceKind::ConnectorDelivery).then(|| {
+        record
+            .get("delivery_success")
+            .and_then(Value::as_bool)
+            .unwrap_or(false)
+    })
 }
 
 /// The delivery sources under which a record is found: the declared one, the one that published clients derive
@@ -343,34 +382,51 @@ fn sources(kind: &EvidenceKind, declared: Option<&str>) -> Vec<String> {
         | EvidenceKind::ArchiveReference
         | EvidenceKind::ArchiveHealth => vec![SOURCE_AUDIT, SOURCE_EXPORT],
         EvidenceKind::ExportWorkerRun | EvidenceKind::ExportRetryExecution => vec![SOURCE_EXPORT],
-        EvidenceKind::ArchiveAlertPlan | EvidenceKind::ArchiveAlertAck => vec![SOURCE_EXPORT, SOURCE_ARCHIVE_ALERT],
+        EvidenceKind::ArchiveAlertPlan | EvidenceKind::ArchiveAlertAck => {
+            vec![SOURCE_EXPORT, SOURCE_ARCHIVE_ALERT]
+        }
         EvidenceKind::NotificationPlan
         | EvidenceKind::NotificationAck
         | EvidenceKind::BulkAcknowledgement
         | EvidenceKind::EscalationPlan
         | EvidenceKind::SuppressionTrend
         | EvidenceKind::ConnectorDelivery => vec![SOURCE_NOTIFICATION],
-        EvidenceKind::Other(text) => return vec![foreign_source(text)],
+        EvidenceKind::Other(text) => return foreign_sources(text),
     };
     derived.into_iter().map(str::to_owned).collect()
 }
 
-/// The source that published clients derive for kinds outside this service's scope (sandbox-ui 3.2).
-fn foreign_source(kind: &str) -> String {
-    let rest = kind.strip_prefix("go-backend-rollback-drill-acknowledgement-audit-delivery-").unwrap_or_default();
+/// The sources of kinds outside this service's scope: the one that published clients derive (sandbox-ui 3.2), and
+/// the wider audit source, which has all that is about audit deliveries but the closing reports (wire 3.6).
+fn foreign_sources(kind: &str) -> Vec<String> {
+    let Some(rest) = kind.strip_prefix("go-backend-rollback-drill-acknowledgement-audit-delivery-") else {
+        return vec![SOURCE_NOTIFICATION.to_owned()];
+    };
+    if rest.starts_with("final-reporting") {
+        return vec![SOURCE_NOTIFICATION.to_owned()];
+    }
     let families = [
         ("worker-health-alert", "_worker_health_alert"),
-        ("recovery-escalation-retry-health-alert", "_recovery_escalation_retry_health_alert"),
+        (
+            "recovery-escalation-retry-health-alert",
+            "_recovery_escalation_retry_health_alert",
+        ),
         ("recovery-escalation", "_recovery_escalation"),
-        ("recovery-executive-report-delivery-retry-health-alert", "_recovery_executive_report_delivery_retry_health_alert"),
+        (
+            "recovery-executive-report-delivery-retry-health-alert",
+            "_recovery_executive_report_delivery_retry_health_alert",
+        ),
         ("recovery-executive-report", "_recovery_executive_report"),
         ("retry-ack", ""),
         ("retry-execution-approval", ""),
         ("connector-recovery", ""),
-        ("final-reporting", ""),
     ];
-    families
+    let derived = families
         .iter()
         .find(|(start, _)| rest.starts_with(start))
-        .map_or_else(|| SOURCE_NOTIFICATION.to_owned(), |(_, suffix)| format!("{SOURCE_AUDIT}{suffix}"))
+        .map_or_else(
+            || SOURCE_NOTIFICATION.to_owned(),
+            |(_, suffix)| format!("{SOURCE_AUDIT}{suffix}"),
+        );
+    vec![SOURCE_AUDIT.to_owned(), derived]
 }

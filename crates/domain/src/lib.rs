@@ -22,4 +22,6 @@ pub mod record;
 pub mod route;
 pub mod schedule;
 pub mod suppression;
+#[cfg(test)]
+mod testing;
 pub mod time;

@@ -1079,7 +1079,9 @@ fn redacted(value: &str) -> bool {
             .strip_prefix('<')
             .is_some_and(|name| name.starts_with(|c: char| c.is_ascii_alphabetic()))
         || ["${", "$(", "{{"].iter().any(|open| core.starts_with(open))
-        || (core.starts_with('{') && value.trim_end_matches([',', ';', '.', ')']).ends_with('}'))
+        || core
+            .strip_prefix('{')
+            .is_some_and(|name| value.contains('}') && name.chars().all(wordy))
         || core.strip_prefix('$').is_some_and(variable)
         || core
             .strip_prefix('%')
@@ -1118,7 +1120,12 @@ fn credential_like(value: &str) -> bool {
     };
     let found = value.split(|c| !alnum(c)).any(&mut machine_made)
         || (value.len() >= 8 && value.contains(digit) && has_symbol(value, "!$%^*"));
-    found && !algorithm && !value.contains("://")
+    let scheme = |(scheme, _): (&str, &str)| {
+        scheme
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || matches!(c, '+' | '-'))
+    };
+    found && !algorithm && !value.split_once("://").is_some_and(scheme)
 }
 
 /// Whether a word of prose looks like a password: `hunter2`, `P@ssword`, not `90days` or an e-mail address.
@@ -1127,10 +1134,11 @@ fn password_like(value: &str) -> bool {
     let hash = HASHES
         .iter()
         .any(|name| strip_word(value, name).is_some_and(|rest| rest.len() <= 4));
-    let host = value
-        .rsplit_once('@')
-        .map(|(_, host)| host.trim_end_matches(|c| !alnum(c)));
-    let email = host.is_some_and(|host| host.contains('.') && host.chars().all(|c| base64url(c) || c == '.'));
+    let mailbox = |text: &str| text.chars().all(|c| token68(c) && c != '/');
+    let email = value.split_once('@').is_some_and(|(user, host)| {
+        let host = host.trim_end_matches(|c| !alnum(c));
+        mailbox(user) && mailbox(host) && host.contains('.')
+    });
     let mixed = |word: &str| {
         let rest = word.trim_start_matches(digit);
         let amount = rest.len() < word.len() && !rest.contains(digit);

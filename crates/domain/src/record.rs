@@ -4,6 +4,8 @@
 //! hold. Reading is lenient about what is not needed (contract decisions 4) and strict about what is: a record
 //! that cannot be understood is refused with the reason, never half taken.
 
+use std::num::IntErrorKind;
+
 use serde_json::Value;
 use thiserror::Error;
 
@@ -44,7 +46,10 @@ pub enum RecordError {
 
 impl RecordError {
     fn invalid(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Invalid { field: field.into(), problem: problem.into() }
+        Self::Invalid {
+            field: field.into(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -116,7 +121,9 @@ pub fn interpret(record: &Value, recorded_at: Timestamp) -> Result<Interpreted, 
         return Err(RecordError::NotAnObject);
     }
     let session_id = text(record, "session_id").ok_or(RecordError::Missing("session_id"))?;
-    let session_id = Text::parse(Field::line("session_id", MAX_ID_CHARS), session_id)?.as_str().to_owned();
+    let session_id = Text::parse(Field::line("session_id", MAX_ID_CHARS), session_id)?
+        .as_str()
+        .to_owned();
     let kind = match record.get("metadata_kind") {
         None | Some(Value::Null) => EvidenceKind::Other(String::new()),
         Some(Value::String(kind)) => {
@@ -132,14 +139,22 @@ pub fn interpret(record: &Value, recorded_at: Timestamp) -> Result<Interpreted, 
         None => return Err(RecordError::Missing("created_at")),
     };
     let projection = match kind {
-        EvidenceKind::NotificationPlan => Projection::Plan(Box::new(plan_facts(record, document, &session_id, created_at)?)),
+        EvidenceKind::NotificationPlan => {
+            Projection::Plan(Box::new(plan_facts(record, document, &session_id, created_at)?))
+        }
         EvidenceKind::NotificationAck => {
             Projection::Acknowledgement(Box::new(ack_facts(record, document, &session_id, created_at)?))
         }
         _ => Projection::None,
     };
     let terms = history_terms(&kind, record).into_iter().collect();
-    Ok(Interpreted { session_id, kind, created_at, terms, projection })
+    Ok(Interpreted {
+        session_id,
+        kind,
+        created_at,
+        terms,
+        projection,
+    })
 }
 
 /// The record's own time.
@@ -169,8 +184,17 @@ fn either<'a>(record: &'a Value, document: &'a Value, key: &str) -> Option<&'a s
     text(record, key).or_else(|| text(document, key))
 }
 
+/// A member that says something: neither null nor an empty text.
+fn named<'a>(holder: &'a Value, key: &str) -> Option<&'a Value> {
+    holder
+        .get(key)
+        .filter(|value| !value.is_null() && value.as_str() != Some(""))
+}
+
 fn schedule_id(record: &Value, document: &Value) -> Result<ScheduleId, RecordError> {
-    let id = either(record, document, "schedule_id").map(str::trim).unwrap_or_default();
+    let id = either(record, document, "schedule_id")
+        .map(str::trim)
+        .unwrap_or_default();
     if id.is_empty() {
         return Err(RecordError::Missing("schedule_id"));
     }
@@ -191,19 +215,28 @@ fn ack_facts(
     if provider.is_empty() {
         return Err(RecordError::Missing("provider"));
     }
-    let said = match either(document, record, "acknowledgement_state") {
-        None => AckState::Acknowledged,
-        Some(state) => AckState::parse(state)
-            .ok_or_else(|| RecordError::invalid("acknowledgement_state", "is none of acknowledged, dismissed, escalated, resolved"))?,
-    };
+    let said =
+        match named(document, "acknowledgement_state").or_else(|| named(record, "acknowledgement_state")) {
+            None => AckState::Acknowledged,
+            Some(state) => state.as_str().and_then(AckState::parse).ok_or_else(|| {
+                RecordError::invalid(
+                    "acknowledgement_state",
+                    "is none of acknowledged, dismissed, escalated, resolved",
+                )
+            })?,
+        };
     let actor = document.get("actor").unwrap_or(&Value::Null);
     let acknowledged_at = match text(document, "acknowledged_at") {
         None => created_at,
         Some(at) => Timestamp::parse_published(at)
             .map_err(|error| RecordError::invalid("acknowledged_at", format!("is {error}")))?,
     };
-    let owner = text(document, "owner").map(|owner| line("owner", owner)).transpose()?;
-    let plan_id = either(document, record, "plan_id").map(PlanId::parse).transpose()?;
+    let owner = text(document, "owner")
+        .map(|owner| line("owner", owner))
+        .transpose()?;
+    let plan_id = either(document, record, "plan_id")
+        .map(PlanId::parse)
+        .transpose()?;
     Ok(AckFacts {
         schedule_id: schedule_id(record, document)?,
         plan_id,
@@ -212,7 +245,12 @@ fn ack_facts(
         answer: Answer {
             acknowledgement_id: AcknowledgementId::parse(session_id)?,
             said,
-            acknowledged_by: line("acknowledged_by", either(document, record, "acknowledged_by").or_else(|| text(record, "signer")).unwrap_or_default())?,
+            acknowledged_by: line(
+                "acknowledged_by",
+                either(document, record, "acknowledged_by")
+                    .or_else(|| text(record, "signer"))
+                    .unwrap_or_default(),
+            )?,
             acknowledged_at,
             external_ref: line("external_ref", text(document, "external_ref").unwrap_or_default())?,
             notes: line("notes", text(document, "notes").unwrap_or_default())?,
@@ -236,7 +274,10 @@ fn plan_facts(
         plan_id: &plan_id,
         schedule_id: &schedule_id,
         created_at,
-        alert_level: line("alert_level", either(record, document, "alert_level").unwrap_or("unknown"))?,
+        alert_level: line(
+            "alert_level",
+            either(record, document, "alert_level").unwrap_or("unknown"),
+        )?,
         next_due_at: line("next_due_at", next_due_at)?,
     };
     let mut routes = Vec::new();
@@ -276,20 +317,31 @@ impl PlanContext<'_> {
     /// A route out of a route decision (contract wire 1.4).
     fn decision(&self, index: usize, decision: &Value) -> Result<Route, RecordError> {
         let at = |key: &str| format!("plan.route_decisions[{index}].{key}");
-        let provider = text(decision, "provider").ok_or_else(|| RecordError::invalid(at("provider"), "is missing"))?;
+        let provider = Provider::parse(text(decision, "provider").unwrap_or_default())?;
+        if provider.is_empty() {
+            return Err(RecordError::invalid(at("provider"), "is missing"));
+        }
         let owner = line("owner", text(decision, "owner").unwrap_or(DEFAULT_OWNER))?;
-        let action = match text(decision, "action") {
+        let action = match named(decision, "action") {
             None => RouteAction::Deliver,
-            Some(action) => RouteAction::parse(action)
+            Some(action) => action
+                .as_str()
+                .and_then(RouteAction::parse)
                 .ok_or_else(|| RecordError::invalid(at("action"), "is neither deliver nor suppress"))?,
         };
-        let window = decision.get("maintenance_window").filter(|window| window.is_object());
+        let window = decision
+            .get("maintenance_window")
+            .filter(|window| window.is_object());
         let availability = decision.get("owner_availability").unwrap_or(&Value::Null);
-        let owner_available = availability.get("available").and_then(Value::as_bool).unwrap_or(true);
+        let owner_available = availability
+            .get("available")
+            .and_then(Value::as_bool)
+            .unwrap_or(true);
         let reason = text(decision, "reason").unwrap_or_default();
         let own = text(decision, "category").and_then(RouteCategory::parse);
-        let escalation_owner = text(decision, "escalation_owner").map(|owner| line("escalation_owner", owner)).transpose()?;
-        let provider = Provider::parse(provider)?;
+        let escalation_owner = text(decision, "escalation_owner")
+            .map(|owner| line("escalation_owner", owner))
+            .transpose()?;
         Ok(Route {
             route_id: Route::id_for(self.plan_id, self.created_at, &provider, &owner),
             plan_id: self.plan_id.clone(),
@@ -307,7 +359,10 @@ impl PlanContext<'_> {
             maintenance_window: window
                 .map(|window| -> Result<WindowNote, NotPublicSafe> {
                     Ok(WindowNote {
-                        window_id: line("window_id", text(window, "window_id").unwrap_or("maintenance-window"))?,
+                        window_id: line(
+                            "window_id",
+                            text(window, "window_id").unwrap_or("maintenance-window"),
+                        )?,
                         reason: line("reason", text(window, "reason").unwrap_or_default())?,
                     })
                 })
@@ -321,14 +376,25 @@ impl PlanContext<'_> {
     /// One route per acknowledgement-required provider, for plans without route decisions (contract wire 3.2).
     fn fallback(&self, record: &Value, document: &Value, routes: &mut Vec<Route>) -> Result<(), RecordError> {
         let list = |holder: &Value, key: &str| -> Vec<String> {
-            holder.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+            holder
+                .get(key)
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect()
         };
         let mut providers = list(record, "acknowledgement_required_providers");
         if providers.is_empty() {
             providers = list(document, "acknowledgement_required_providers");
         }
         let owners = list(document, "owners");
-        let owner = if owners.is_empty() { DEFAULT_OWNER.to_owned() } else { owners.join(", ") };
+        let owner = if owners.is_empty() {
+            DEFAULT_OWNER.to_owned()
+        } else {
+            owners.join(", ")
+        };
         for (index, provider) in providers.iter().enumerate() {
             let decision = serde_json::json!({ "provider": provider, "owner": owner });
             routes.push(self.decision(index, &decision)?);
@@ -342,14 +408,684 @@ impl PlanContext<'_> {
 fn minutes(value: Option<&Value>) -> Option<u32> {
     let whole = match value {
         Some(Value::Number(number)) => number.as_i64().or_else(|| {
-            #[expect(clippy::cast_possible_truncation, reason = "the published rule truncates; the cast saturates")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                reason = "the published rule truncates; the cast saturates"
+            )]
             number.as_f64().map(|float| float as i64)
         }),
-        Some(Value::String(text)) => text.trim().parse().ok(),
+        Some(Value::String(text)) => match text.trim().parse::<i64>() {
+            Err(error) if *error.kind() == IntErrorKind::PosOverflow => Some(i64::MAX),
+            parsed => parsed.ok(),
+        },
         _ => None,
     };
     match whole {
         Some(whole) if whole > 0 => u32::try_from(whole).ok(),
         _ => Some(DEFAULT_ACKNOWLEDGEMENT_MINUTES),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::route::StateName;
+    use crate::testing::{
+        any_acknowledgement, any_json, any_plan, any_record, at, now, provider, text as named_text,
+    };
+
+    /// A time at which nothing in these records happened.
+    const RECORDED: Timestamp = Timestamp::EPOCH;
+
+    /// A published plan with one route decision.
+    fn plan() -> Value {
+        json!({
+            "metadata_kind": "go-backend-rollback-drill-notification-plan",
+            "session_id": "gordn-0123456789abcdef",
+            "created_at": "2026-01-02T03:04:05.678901+00:00",
+            "schedule_id": "sched-a",
+            "alert_level": "warning",
+            "plan": {
+                "schedule_id": "sched-a", "generated_at": "2026-01-02T03:04:05.678901+00:00", "status": "due_soon",
+                "next_due_at": "2026-01-09T00:00:00+00:00",
+                "route_decisions": [{
+                    "provider": "Slack", "owner": "ana", "escalation_owner": "lead", "action": "deliver",
+                    "reason": "due", "acknowledgement_minutes": 15, "maintenance_window": null,
+                    "owner_availability": { "available": true, "reason": "on call" },
+                }],
+            },
+        })
+    }
+
+    /// A published acknowledgement.
+    fn acknowledgement() -> Value {
+        json!({
+            "metadata_kind": "go-backend-rollback-drill-notification-ack",
+            "session_id": "gordack-7e1312fd6a00c0cd",
+            "created_at": "2026-01-02T03:04:05.678901+00:00",
+            "signer": "ana@example.org",
+            "schedule_id": "sched-a", "plan_id": "", "provider": "Slack", "acknowledgement_state": "escalated",
+            "acknowledgement": {
+                "acknowledgement_id": "gordack-7e1312fd6a00c0cd", "schedule_id": "sched-a", "plan_id": "",
+                "provider": "Slack", "acknowledged_by": "ana@example.org", "acknowledgement_state": "escalated",
+                "acknowledged_at": "2026-01-02T03:04:05.678901+00:00", "external_ref": "CHG-1", "notes": "seen",
+            },
+        })
+    }
+
+    fn plan_of(record: &Value) -> PlanFacts {
+        match interpret(record, RECORDED).unwrap().projection {
+            Projection::Plan(facts) => *facts,
+            other => panic!("not a plan: {other:?}"),
+        }
+    }
+
+    fn ack_of(record: &Value) -> AckFacts {
+        match interpret(record, RECORDED).unwrap().projection {
+            Projection::Acknowledgement(facts) => *facts,
+            other => panic!("not an acknowledgement: {other:?}"),
+        }
+    }
+
+    fn refused(record: &Value) -> String {
+        interpret(record, RECORDED).unwrap_err().to_string()
+    }
+
+    /// The record with one member of its only route decision set, or removed by null.
+    fn decision(key: &str, value: Value) -> Value {
+        let mut record = plan();
+        record["plan"]["route_decisions"][0][key] = value;
+        record
+    }
+
+    /// The record with a member removed from it and from its document.
+    fn without(mut record: Value, key: &str) -> Value {
+        for holder in ["", "/plan", "/acknowledgement"] {
+            if let Some(Value::Object(members)) = record.pointer_mut(holder) {
+                members.remove(key);
+            }
+        }
+        record
+    }
+
+    #[test]
+    fn a_published_plan_is_read_whole() {
+        let facts = plan_of(&plan());
+        assert_eq!(facts.plan_id.as_str(), "gordn-0123456789abcdef");
+        assert_eq!((facts.schedule_id.as_str(), facts.created_at), ("sched-a", now()));
+        let [route] = &facts.routes[..] else {
+            panic!("one route")
+        };
+        assert_eq!((route.provider.as_str(), route.owner.as_str()), ("Slack", "ana"));
+        assert_eq!(
+            (route.escalation_owner.as_str(), route.acknowledgement_minutes),
+            ("lead", 15)
+        );
+        assert_eq!(
+            (route.action, route.category),
+            (RouteAction::Deliver, RouteCategory::Deliver)
+        );
+        assert_eq!(
+            (route.alert_level.as_str(), route.next_due_at.as_str()),
+            ("warning", "2026-01-09T00:00:00+00:00")
+        );
+        assert_eq!(
+            (route.owner_available, route.owner_availability_reason.as_str()),
+            (true, "on call")
+        );
+        assert_eq!(route.created_at, now());
+        assert_eq!(
+            route.route_id,
+            Route::id_for(&facts.plan_id, now(), &provider("slack"), &named_text("ana"))
+        );
+    }
+
+    #[test]
+    fn a_published_acknowledgement_is_read_whole() {
+        let facts = ack_of(&acknowledgement());
+        assert_eq!(
+            (facts.schedule_id.as_str(), facts.provider.key()),
+            ("sched-a", "slack")
+        );
+        assert_eq!((facts.plan_id, facts.owner), (None, None));
+        let answer = facts.answer;
+        assert_eq!(answer.acknowledgement_id.as_str(), "gordack-7e1312fd6a00c0cd");
+        assert_eq!(
+            (answer.said, answer.acknowledged_at),
+            (AckState::Escalated, now())
+        );
+        assert_eq!(
+            (answer.acknowledged_by.as_str(), answer.external_ref.as_str()),
+            ("ana@example.org", "CHG-1")
+        );
+        assert_eq!(
+            (
+                answer.notes.as_str(),
+                answer.issuer.as_str(),
+                answer.subject.as_str()
+            ),
+            ("seen", "", "")
+        );
+        assert!(!answer.verified);
+    }
+
+    #[test]
+    fn a_record_that_is_no_object_is_refused() {
+        for record in [json!(null), json!([]), json!("plan"), json!(1), json!(true)] {
+            assert_eq!(refused(&record), "the record is not a JSON object");
+        }
+    }
+
+    #[test]
+    fn a_record_needs_a_short_public_safe_session_id() {
+        let with = |session_id: Value| {
+            let mut record = plan();
+            record["session_id"] = session_id;
+            refused(&record)
+        };
+        for missing in [json!(null), json!(""), json!(7), json!(["a"])] {
+            assert_eq!(with(missing), "`session_id` is missing");
+        }
+        assert_eq!(refused(&without(plan(), "session_id")), "`session_id` is missing");
+        assert!(with(json!("x".repeat(MAX_ID_CHARS + 1))).contains("too long"));
+        assert!(with(json!("a\nb")).contains("`session_id` is not public-safe"));
+        let secret = with(json!("password=hunter2"));
+        assert!(
+            secret.contains("`session_id` is not public-safe") && !secret.contains("hunter2"),
+            "{secret}"
+        );
+        let mut longest = plan();
+        longest["session_id"] = json!("x".repeat(MAX_ID_CHARS));
+        assert_eq!(plan_of(&longest).plan_id.as_str().len(), MAX_ID_CHARS);
+    }
+
+    #[test]
+    fn a_record_of_an_unknown_kind_is_kept_and_not_interpreted() {
+        let record = json!({ "session_id": "s-1", "metadata_kind": "some-other-product", "plan": { "schedule_id": 5 } });
+        let read = interpret(&record, now()).unwrap();
+        assert_eq!(read.kind, EvidenceKind::Other("some-other-product".into()));
+        assert!(matches!(read.projection, Projection::None));
+        assert!(read.terms.is_empty());
+        assert_eq!((read.session_id.as_str(), read.created_at), ("s-1", now()));
+        for kind in [json!(null), json!("")] {
+            let read = interpret(&json!({ "session_id": "s-1", "metadata_kind": kind }), now()).unwrap();
+            assert_eq!(read.kind, EvidenceKind::Other(String::new()));
+        }
+    }
+
+    #[test]
+    fn a_kind_that_is_no_text_or_too_long_is_refused() {
+        let with = |kind: Value| refused(&json!({ "session_id": "s-1", "metadata_kind": kind }));
+        assert_eq!(with(json!(5)), "`metadata_kind` is not a text");
+        assert!(with(json!("x".repeat(MAX_ID_CHARS + 1))).contains("too long"));
+    }
+
+    #[test]
+    fn a_kind_in_scope_that_says_nothing_about_routes_has_no_projection() {
+        for kind in EvidenceKind::ALL {
+            if matches!(
+                kind,
+                EvidenceKind::NotificationPlan | EvidenceKind::NotificationAck
+            ) {
+                continue;
+            }
+            let record = json!({
+                "session_id": "s-1", "metadata_kind": kind.as_str(), "created_at": "2026-01-02T03:04:05Z",
+            });
+            let read = interpret(&record, RECORDED).unwrap();
+            assert!(matches!(read.projection, Projection::None), "{kind}");
+            assert_eq!(&read.kind, kind);
+        }
+    }
+
+    #[test]
+    fn a_time_may_be_naive_or_have_any_offset_and_may_stand_in_the_document() {
+        let with = |created_at: Value| {
+            let mut record = plan();
+            record["created_at"] = created_at;
+            interpret(&record, RECORDED).map(|read| read.created_at)
+        };
+        for written in [
+            "2026-01-02T03:04:05.678901",
+            "2026-01-02 03:04:05.678901",
+            "2026-01-02T04:04:05.678901+01:00",
+        ] {
+            assert_eq!(with(json!(written)), Ok(now()), "{written}");
+        }
+        // Nothing at the top: the document's own time.
+        for nothing in [json!(null), json!("")] {
+            assert_eq!(with(nothing), Ok(now()));
+        }
+        assert_eq!(
+            with(json!("yesterday")).unwrap_err().to_string(),
+            "`created_at` is not an RFC 3339 time with an offset, such as 2026-01-02T03:04:05Z"
+        );
+        assert_eq!(
+            with(json!(5)).unwrap_err().to_string(),
+            "`created_at` is not a text"
+        );
+    }
+
+    #[test]
+    fn a_record_in_scope_without_any_time_is_refused() {
+        let mut record = without(plan(), "created_at");
+        assert_eq!(plan_of(&record).created_at, now());
+        record = without(record, "generated_at");
+        assert_eq!(refused(&record), "`created_at` is missing");
+        let answered = without(acknowledgement(), "created_at");
+        assert_eq!(ack_of(&answered).answer.acknowledged_at, now());
+        assert_eq!(
+            refused(&without(answered, "acknowledged_at")),
+            "`created_at` is missing"
+        );
+    }
+
+    #[test]
+    fn a_plan_without_route_decisions_has_one_route_per_required_provider_with_the_owners_joined() {
+        let mut record = without(plan(), "route_decisions");
+        record["acknowledgement_required_providers"] = json!(["slack", "teams", "Slack"]);
+        record["plan"]["owners"] = json!(["ana", "ben"]);
+        let facts = plan_of(&record);
+        let routes: Vec<_> = facts
+            .routes
+            .iter()
+            .map(|route| (route.provider.as_str(), route.owner.as_str()))
+            .collect();
+        assert_eq!(routes, [("slack", "ana, ben"), ("teams", "ana, ben")]);
+        assert_eq!(facts.repeated_routes, 1);
+        for route in &facts.routes {
+            assert_eq!(
+                (route.action, route.acknowledgement_minutes),
+                (RouteAction::Deliver, 60)
+            );
+            assert_eq!(route.escalation_owner.as_str(), "ana, ben");
+        }
+    }
+
+    #[test]
+    fn the_required_providers_may_stand_in_the_document_and_the_owners_may_be_missing() {
+        let mut record = without(plan(), "route_decisions");
+        record["plan"]["route_decisions"] = Value::Null;
+        record["plan"]["acknowledgement_required_providers"] = json!(["slack"]);
+        let facts = plan_of(&record);
+        assert_eq!(facts.routes[0].owner.as_str(), DEFAULT_OWNER);
+        // Without required providers nobody has to acknowledge.
+        assert!(
+            plan_of(&without(record, "acknowledgement_required_providers"))
+                .routes
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn route_decisions_that_are_no_list_are_refused() {
+        let mut record = plan();
+        record["plan"]["route_decisions"] = json!({ "provider": "slack" });
+        assert_eq!(refused(&record), "`plan.route_decisions` is not a list");
+    }
+
+    #[test]
+    fn a_decision_without_owner_is_for_the_default_owner_who_also_escalates() {
+        for nothing in [json!(null), json!("")] {
+            let mut record = decision("owner", nothing);
+            record["plan"]["route_decisions"][0]["escalation_owner"] = Value::Null;
+            let route = &plan_of(&record).routes[0];
+            assert_eq!(
+                (route.owner.as_str(), route.escalation_owner.as_str()),
+                (DEFAULT_OWNER, DEFAULT_OWNER)
+            );
+        }
+    }
+
+    #[test]
+    fn a_decision_without_provider_is_refused_with_its_place() {
+        for nothing in [json!(null), json!(""), json!("  "), json!(5)] {
+            assert_eq!(
+                refused(&decision("provider", nothing.clone())),
+                "`plan.route_decisions[0].provider` is missing",
+                "{nothing}"
+            );
+        }
+        let mut record = plan();
+        record["plan"]["route_decisions"] = json!(["slack"]);
+        assert_eq!(refused(&record), "`plan.route_decisions[0].provider` is missing");
+    }
+
+    #[test]
+    fn a_decision_without_action_delivers_and_an_unknown_action_is_refused() {
+        for nothing in [json!(null), json!("")] {
+            assert_eq!(
+                plan_of(&decision("action", nothing)).routes[0].action,
+                RouteAction::Deliver
+            );
+        }
+        assert_eq!(
+            plan_of(&decision("action", json!(" Suppress"))).routes[0].action,
+            RouteAction::Suppress
+        );
+        for unknown in [json!("postpone"), json!(1), json!(["suppress"])] {
+            assert_eq!(
+                refused(&decision("action", unknown)),
+                "`plan.route_decisions[0].action` is neither deliver nor suppress"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_category_follows_from_window_then_calendar_then_reason() {
+        let of = |window: Value, available: bool, reason: &str, own: &str| {
+            let mut record = decision("action", json!("suppress"));
+            let decision = &mut record["plan"]["route_decisions"][0];
+            decision["maintenance_window"] = window;
+            decision["owner_availability"]["available"] = json!(available);
+            decision["reason"] = json!(reason);
+            decision["category"] = json!(own);
+            plan_of(&record).routes[0].category
+        };
+        let window = json!({ "window_id": "mw-1", "reason": "upgrade" });
+        assert_eq!(
+            of(window.clone(), false, "Healthy", ""),
+            RouteCategory::MaintenanceWindow
+        );
+        assert_eq!(
+            of(Value::Null, false, "Healthy", ""),
+            RouteCategory::OwnerCalendar
+        );
+        assert_eq!(
+            of(Value::Null, true, "schedule is Healthy", ""),
+            RouteCategory::HealthySchedule
+        );
+        assert_eq!(
+            of(Value::Null, true, "", "owner-calendar"),
+            RouteCategory::OwnerCalendar
+        );
+        assert_eq!(of(Value::Null, true, "", "deliver"), RouteCategory::Other);
+        assert_eq!(of(Value::Null, true, "", "holiday"), RouteCategory::Other);
+        assert_eq!(of(json!("mw-1"), true, "", ""), RouteCategory::Other);
+        // A delivered route is never in a suppression category.
+        assert_eq!(
+            plan_of(&decision("maintenance_window", window)).routes[0].category,
+            RouteCategory::Deliver
+        );
+    }
+
+    #[test]
+    fn a_window_without_id_has_the_published_one() {
+        let window_of = |window| {
+            plan_of(&decision("maintenance_window", window)).routes[0]
+                .maintenance_window
+                .clone()
+        };
+        let note = |window_id, reason| {
+            Some(WindowNote {
+                window_id: named_text(window_id),
+                reason: named_text(reason),
+            })
+        };
+        assert_eq!(window_of(json!({})), note("maintenance-window", ""));
+        assert_eq!(
+            window_of(json!({ "window_id": "mw-1", "reason": "upgrade" })),
+            note("mw-1", "upgrade")
+        );
+        assert_eq!(window_of(Value::Null), None);
+    }
+
+    #[test]
+    fn an_owner_without_calendar_is_available() {
+        let route = &plan_of(&decision("owner_availability", Value::Null)).routes[0];
+        assert_eq!(
+            (route.owner_available, route.owner_availability_reason.as_str()),
+            (true, "")
+        );
+        let route = &plan_of(&decision("owner_availability", json!({ "available": false }))).routes[0];
+        assert!(!route.owner_available);
+    }
+
+    #[test]
+    fn minutes_are_read_as_the_published_system_reads_them() {
+        let cases = [
+            (json!(15), 15),
+            (json!(15.9), 15),
+            (json!("15"), 15),
+            (json!(" 15 "), 15),
+            (json!(u32::MAX), u32::MAX),
+            (json!("soon"), 60),
+            (json!("15.5"), 60),
+            (json!(0), 60),
+            (json!(0.5), 60),
+            (json!(-5), 60),
+            (json!("-99999999999999999999"), 60),
+            (json!(""), 60),
+            (json!(null), 60),
+            (json!([15]), 60),
+            (json!({}), 60),
+        ];
+        for (written, minutes) in cases {
+            let facts = plan_of(&decision("acknowledgement_minutes", written.clone()));
+            assert_eq!(facts.routes[0].acknowledgement_minutes, minutes, "{written}");
+        }
+        let mut missing = plan();
+        missing["plan"]["route_decisions"] = json!([{ "provider": "slack" }]);
+        assert_eq!(plan_of(&missing).routes[0].acknowledgement_minutes, 60);
+    }
+
+    #[test]
+    fn minutes_beyond_any_calendar_are_refused_and_never_taken_for_a_shorter_time() {
+        for huge in [
+            json!(u64::from(u32::MAX) + 1),
+            json!(u64::MAX),
+            json!(1e300),
+            json!("4294967296"),
+            json!("99999999999999999999"),
+        ] {
+            assert_eq!(
+                refused(&decision("acknowledgement_minutes", huge.clone())),
+                "`plan.route_decisions[0].acknowledgement_minutes` is too large",
+                "{huge}"
+            );
+        }
+    }
+
+    #[test]
+    fn of_two_decisions_about_one_route_the_first_counts() {
+        let mut record = plan();
+        record["plan"]["route_decisions"] = json!([
+            { "provider": "Pager-Duty", "owner": "ana", "acknowledgement_minutes": 5 },
+            { "provider": "pager_duty", "owner": "ana", "acknowledgement_minutes": 90 },
+            { "provider": "pager_duty", "owner": "Ana" },
+        ]);
+        let facts = plan_of(&record);
+        assert_eq!((facts.routes.len(), facts.repeated_routes), (2, 1));
+        assert_eq!(facts.routes[0].acknowledgement_minutes, 5);
+    }
+
+    #[test]
+    fn a_plan_or_acknowledgement_without_schedule_is_refused() {
+        for record in [plan(), acknowledgement()] {
+            let mut record = without(record, "schedule_id");
+            assert_eq!(refused(&record), "`schedule_id` is missing");
+            record["schedule_id"] = json!("  ");
+            assert_eq!(refused(&record), "`schedule_id` is missing");
+            record["schedule_id"] = json!(" sched-a ");
+            assert!(interpret(&record, RECORDED).is_ok());
+        }
+    }
+
+    #[test]
+    fn an_acknowledgement_for_no_plan_in_particular_leaves_the_cycle_open() {
+        for nothing in [json!(null), json!("")] {
+            let mut record = acknowledgement();
+            record["plan_id"] = nothing.clone();
+            record["acknowledgement"]["plan_id"] = nothing;
+            assert_eq!(ack_of(&record).plan_id, None);
+        }
+        let mut record = acknowledgement();
+        record["acknowledgement"]["plan_id"] = json!("gordn-1");
+        assert_eq!(ack_of(&record).plan_id.unwrap().as_str(), "gordn-1");
+    }
+
+    #[test]
+    fn an_acknowledgement_for_no_owner_in_particular_means_every_owner() {
+        let mut record = acknowledgement();
+        record["acknowledgement"]["owner"] = json!("");
+        assert_eq!(ack_of(&record).owner, None);
+        record["acknowledgement"]["owner"] = json!("ana");
+        assert_eq!(ack_of(&record).owner, Some(named_text("ana")));
+    }
+
+    #[test]
+    fn an_acknowledgement_without_provider_is_refused() {
+        assert_eq!(
+            refused(&without(acknowledgement(), "provider")),
+            "`provider` is missing"
+        );
+        let mut record = acknowledgement();
+        record["acknowledgement"]["provider"] = json!("  ");
+        assert_eq!(refused(&record), "`provider` is missing");
+    }
+
+    #[test]
+    fn a_missing_state_is_acknowledged_and_an_unknown_one_is_refused() {
+        let missing = without(acknowledgement(), "acknowledgement_state");
+        assert_eq!(ack_of(&missing).answer.said.state(), StateName::Acknowledged);
+        for (written, said) in [
+            (" Resolved", AckState::Resolved),
+            ("ESCALATED", AckState::Escalated),
+        ] {
+            let mut record = acknowledgement();
+            record["acknowledgement"]["acknowledgement_state"] = json!(written);
+            assert_eq!(ack_of(&record).answer.said, said);
+        }
+        for unknown in [
+            json!("outstanding"),
+            json!("closed"),
+            json!(5),
+            json!(false),
+            json!(["resolved"]),
+        ] {
+            let mut record = acknowledgement();
+            record["acknowledgement"]["acknowledgement_state"] = unknown.clone();
+            assert_eq!(
+                refused(&record),
+                "`acknowledgement_state` is none of acknowledged, dismissed, escalated, resolved",
+                "{unknown}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_signer_acknowledged_when_the_document_does_not_say_who_did() {
+        assert_eq!(
+            ack_of(&without(acknowledgement(), "acknowledged_by"))
+                .answer
+                .acknowledged_by
+                .as_str(),
+            "ana@example.org"
+        );
+        let nobody = without(without(acknowledgement(), "acknowledged_by"), "signer");
+        assert_eq!(ack_of(&nobody).answer.acknowledged_by.as_str(), "");
+    }
+
+    #[test]
+    fn an_acknowledgement_counts_from_its_own_time() {
+        let mut record = acknowledgement();
+        record["acknowledgement"]["acknowledged_at"] = json!("2026-01-01T00:00:00");
+        let facts = ack_of(&record);
+        assert_eq!(facts.answer.acknowledged_at, at("2026-01-01T00:00:00Z"));
+        record["acknowledgement"]["acknowledged_at"] = json!("yesterday");
+        assert!(refused(&record).starts_with("`acknowledged_at` is not an RFC 3339 time"));
+    }
+
+    #[test]
+    fn a_text_that_is_not_public_safe_refuses_the_record_without_showing_it() {
+        let mut record = acknowledgement();
+        record["acknowledgement"]["notes"] = json!("fixed with password=hunter2");
+        let error = refused(&record);
+        assert!(
+            error.contains("`notes` is not public-safe") && !error.contains("hunter2"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_document_without_its_envelope_is_read_from_the_record_itself() {
+        let mut record = plan();
+        let Value::Object(document) = record["plan"].take() else {
+            panic!("a document")
+        };
+        for (key, value) in document {
+            record[key] = value;
+        }
+        assert_eq!(plan_of(&record), plan_of(&plan()));
+    }
+
+    proptest! {
+        #[test]
+        fn the_record_of_an_acknowledgement_gives_back_what_went_in(document in any_acknowledgement()) {
+            let read = interpret(&document.record().into_value(), RECORDED).unwrap();
+            prop_assert_eq!(read.kind, EvidenceKind::NotificationAck);
+            prop_assert_eq!(&read.session_id, document.acknowledgement_id.as_str());
+            prop_assert_eq!(read.created_at, document.acknowledged_at);
+            let Projection::Acknowledgement(facts) = read.projection else {
+                return Err(TestCaseError::fail("not an acknowledgement"));
+            };
+            let expected = AckFacts {
+                schedule_id: document.schedule_id,
+                plan_id: Some(document.plan_id),
+                provider: document.provider,
+                owner: Some(document.owner).filter(|owner| !owner.as_str().is_empty()),
+                answer: Answer {
+                    acknowledgement_id: document.acknowledgement_id,
+                    said: document.acknowledgement_state,
+                    acknowledged_by: document.acknowledged_by,
+                    acknowledged_at: document.acknowledged_at,
+                    external_ref: document.external_ref,
+                    notes: document.notes,
+                    issuer: document.actor.issuer,
+                    subject: document.actor.subject,
+                    verified: document.actor.verified,
+                },
+            };
+            prop_assert_eq!(*facts, expected);
+        }
+
+        #[test]
+        fn the_record_of_a_plan_gives_back_its_routes_and_its_content_key(plan in any_plan()) {
+            let facts = plan_of(&plan.record().into_value());
+            prop_assert_eq!(&facts.routes, &plan.routes());
+            prop_assert_eq!((&facts.plan_id, &facts.schedule_id), (&plan.plan_id, &plan.schedule_id));
+            prop_assert_eq!((facts.created_at, facts.repeated_routes), (plan.generated_at, 0));
+            let key = content_key("sched-a", plan.status.as_str(), plan.next_due_at.as_str(), &plan.routes());
+            prop_assert_eq!(facts.content_key, key);
+        }
+
+        #[test]
+        fn no_json_makes_reading_panic(record in any_json()) {
+            let _ = interpret(&record, now());
+        }
+
+        #[test]
+        fn what_is_read_from_any_record_is_whole(record in any_record()) {
+            let Ok(read) = interpret(&record, now()) else { return Ok(()) };
+            prop_assert_eq!(Some(read.session_id.as_str()), record["session_id"].as_str());
+            match read.projection {
+                Projection::Plan(facts) => {
+                    let ids: std::collections::BTreeSet<_> =
+                        facts.routes.iter().map(|route| &route.route_id).collect();
+                    prop_assert_eq!(ids.len(), facts.routes.len());
+                    for route in &facts.routes {
+                        prop_assert!(!route.provider.is_empty() && route.acknowledgement_minutes > 0);
+                        prop_assert_eq!(route.awaits(), route.category == RouteCategory::Deliver);
+                    }
+                }
+                Projection::Acknowledgement(facts) => {
+                    prop_assert!(!facts.provider.is_empty() && !facts.schedule_id.as_str().is_empty());
+                }
+                Projection::None => {}
+            }
+        }
     }
 }

@@ -63,6 +63,15 @@ pub fn normalised(text: &str) -> String {
     text.trim().to_lowercase().replace('-', "_")
 }
 
+/// Lower case letter by letter. [`str::to_lowercase`] writes a sigma at the end of a word in another way, so a part
+/// of a name would not be found in the name.
+fn caseless(text: &str) -> String {
+    text.chars()
+        .flat_map(char::to_lowercase)
+        .map(|letter| if letter == 'ς' { 'σ' } else { letter })
+        .collect()
+}
+
 /// A provider as it was named, with the key by which it is compared.
 ///
 /// ```
@@ -193,13 +202,14 @@ impl StateName {
     pub const fn on(self, said: AckState) -> Transition {
         let next = said.state();
         match (self, next) {
-            (Self::Outstanding, _) => Transition::Change,
             (Self::Resolved, Self::Resolved)
             | (Self::Acknowledged, Self::Acknowledged)
             | (Self::Escalated, Self::Escalated)
             | (Self::Dismissed, Self::Dismissed) => Transition::Repeat,
             (Self::Resolved, _) => Transition::Final,
-            (Self::Acknowledged | Self::Escalated | Self::Dismissed, _) => Transition::Change,
+            (Self::Outstanding | Self::Acknowledged | Self::Escalated | Self::Dismissed, _) => {
+                Transition::Change
+            }
         }
     }
 }
@@ -278,7 +288,10 @@ impl Route {
     /// The id of the route of `plan_id` for this provider and owner. It is derived, so that importing a plan
     /// again, or replaying the evidence elsewhere, names the same routes.
     pub fn id_for(plan_id: &PlanId, created_at: Timestamp, provider: &Provider, owner: &Text) -> RouteId {
-        RouteId::from_uuid(derived_uuid(created_at, &["route", plan_id.as_str(), provider.key(), owner.as_str()]))
+        RouteId::from_uuid(derived_uuid(
+            created_at,
+            &["route", plan_id.as_str(), provider.key(), owner.as_str()],
+        ))
     }
 
     /// When the time to acknowledge is over.
@@ -309,7 +322,9 @@ pub struct RouteStatus {
 impl RouteStatus {
     /// The state's name.
     pub fn state(&self) -> StateName {
-        self.answer.as_ref().map_or(StateName::Outstanding, |answer| answer.said.state())
+        self.answer
+            .as_ref()
+            .map_or(StateName::Outstanding, |answer| answer.said.state())
     }
 
     /// The status after one more acknowledgement. Applying a route's acknowledgements in their order, from
@@ -318,7 +333,13 @@ impl RouteStatus {
     pub fn apply(self, answer: Answer) -> (Self, Transition) {
         let transition = self.state().on(answer.said);
         match transition {
-            Transition::Change => (Self { revision: self.revision + 1, answer: Some(answer) }, transition),
+            Transition::Change => (
+                Self {
+                    revision: self.revision + 1,
+                    answer: Some(answer),
+                },
+                transition,
+            ),
             Transition::Repeat | Transition::Final => (self, transition),
         }
     }
@@ -343,7 +364,8 @@ impl TrackedRoute {
 
     /// Whether the route is breached at `now`.
     pub fn breached(&self, now: Timestamp) -> bool {
-        self.state().is_some_and(|state| is_breached(state, self.route.deadline_at(), now))
+        self.state()
+            .is_some_and(|state| is_breached(state, self.route.deadline_at(), now))
     }
 }
 
@@ -523,22 +545,39 @@ impl RouteFilter {
             if text.is_empty() {
                 return Ok(None);
             }
-            parse(text)
-                .map(Some)
-                .ok_or_else(|| FilterError::UnknownValue { term, allowed: allowed.iter().map(as_str).collect() })
+            parse(text).map(Some).ok_or_else(|| FilterError::UnknownValue {
+                term,
+                allowed: allowed.iter().map(as_str).collect(),
+            })
         }
-        let owner = terms.owner.trim().to_lowercase();
+        let owner = caseless(terms.owner.trim());
         let (schedule, provider) = (terms.schedule_id.trim(), Provider::parse(terms.provider)?);
         Ok(Self {
-            schedule_id: if schedule.is_empty() { None } else { Some(ScheduleId::parse(schedule)?) },
+            schedule_id: if schedule.is_empty() {
+                None
+            } else {
+                Some(ScheduleId::parse(schedule)?)
+            },
             owner: if owner.is_empty() {
                 None
             } else {
                 Some(Text::parse(Field::line("owner", MAX_NAME_CHARS), &owner)?)
             },
             provider: if provider.is_empty() { None } else { Some(provider) },
-            state: term(FilterTerm::State, terms.state, StateName::ALL, StateName::parse, |v| v.as_str())?,
-            action: term(FilterTerm::Action, terms.action, RouteAction::ALL, RouteAction::parse, |v| v.as_str())?,
+            state: term(
+                FilterTerm::State,
+                terms.state,
+                StateName::ALL,
+                StateName::parse,
+                |v| v.as_str(),
+            )?,
+            action: term(
+                FilterTerm::Action,
+                terms.action,
+                RouteAction::ALL,
+                RouteAction::parse,
+                |v| v.as_str(),
+            )?,
             category: term(
                 FilterTerm::Category,
                 terms.category,
@@ -565,24 +604,31 @@ impl RouteFilter {
 
     /// The form of owner names that the owner term is a part of. The separator can be in no name.
     pub fn owner_haystack(owner: &str, escalation_owner: &str) -> String {
-        format!("{}\u{1f}{}", owner.to_lowercase(), escalation_owner.to_lowercase())
+        format!("{}\u{1f}{}", caseless(owner), caseless(escalation_owner))
     }
 
     /// The first term, in the order of [`FilterTerm::ALL`], that leaves the route out; `None` when it matches.
     pub fn left_out_by(&self, tracked: &TrackedRoute, now: Timestamp) -> Option<FilterTerm> {
         let route = &tracked.route;
         let holds = |term: &FilterTerm| match term {
-            FilterTerm::ScheduleId => self.schedule_id.as_ref().is_none_or(|id| *id == route.schedule_id),
+            FilterTerm::ScheduleId => self
+                .schedule_id
+                .as_ref()
+                .is_none_or(|id| *id == route.schedule_id),
             FilterTerm::Owner => self.owner.as_ref().is_none_or(|part| {
-                Self::owner_haystack(route.owner.as_str(), route.escalation_owner.as_str()).contains(part.as_str())
+                Self::owner_haystack(route.owner.as_str(), route.escalation_owner.as_str())
+                    .contains(part.as_str())
             }),
-            FilterTerm::Provider => {
-                self.provider.as_ref().is_none_or(|provider| provider.key() == route.provider.key())
-            }
+            FilterTerm::Provider => self
+                .provider
+                .as_ref()
+                .is_none_or(|provider| provider.key() == route.provider.key()),
             FilterTerm::State => self.state.is_none_or(|state| tracked.state() == Some(state)),
             FilterTerm::Action => self.action.is_none_or(|action| action == route.action),
             FilterTerm::Category => self.category.is_none_or(|category| category == route.category),
-            FilterTerm::Breached => self.breached.is_none_or(|breached| breached == tracked.breached(now)),
+            FilterTerm::Breached => self
+                .breached
+                .is_none_or(|breached| breached == tracked.breached(now)),
         };
         FilterTerm::ALL.iter().copied().find(|term| !holds(term))
     }
@@ -590,5 +636,567 @@ impl RouteFilter {
     /// Whether the filter means this route.
     pub fn matches(&self, tracked: &TrackedRoute, now: Timestamp) -> bool {
         self.left_out_by(tracked, now).is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{
+        about_now, ack_states, answer, any_filter, any_route, any_routes, now, plan_id, provider, route,
+        schedule_id, status, suppressed, text, tracked,
+    };
+
+    /// Every spelling that a request may use for one value.
+    fn spellings(text: &str) -> Vec<String> {
+        let dashes = text.replace('_', "-");
+        vec![
+            text.to_owned(),
+            format!(" \t{text}\n"),
+            text.to_uppercase(),
+            dashes.to_uppercase(),
+            dashes,
+        ]
+    }
+
+    /// Checks that each value of an enum comes back from its own text in any spelling, and that no two share it.
+    macro_rules! assert_round_trip {
+        ($($name:ty),*) => {$(
+            let mut seen = std::collections::BTreeSet::new();
+            for value in <$name>::ALL {
+                assert!(seen.insert(value.as_str()), "{value:?} shares its text");
+                assert_eq!(value.to_string(), value.as_str());
+                assert_eq!(serde_json::to_value(value).unwrap(), value.as_str());
+                for spelling in spellings(value.as_str()) {
+                    assert_eq!(<$name>::parse(&spelling), Some(*value), "{spelling:?}");
+                }
+            }
+            assert_eq!(<$name>::parse("no such value"), None);
+        )*};
+    }
+
+    #[test]
+    fn every_value_of_every_enum_comes_back_from_its_text_in_any_spelling() {
+        assert_round_trip!(RouteAction, RouteCategory, StateName, Level, FilterTerm, AckState);
+        assert_round_trip!(
+            crate::bulk::BulkMode,
+            crate::bulk::Outcome,
+            crate::bulk::OutcomeReason
+        );
+        assert_round_trip!(crate::escalation::RecommendedAction);
+        assert_round_trip!(crate::schedule::Mode, crate::schedule::ScheduleStatus);
+    }
+
+    #[test]
+    fn an_acknowledgement_leads_to_the_state_of_the_same_name() {
+        for said in AckState::ALL {
+            assert_eq!(said.state().as_str(), said.as_str());
+        }
+    }
+
+    #[test]
+    fn every_state_answers_every_acknowledgement_as_the_table_says() {
+        use Transition::{Change, Final, Repeat};
+        let columns = [
+            AckState::Acknowledged,
+            AckState::Dismissed,
+            AckState::Escalated,
+            AckState::Resolved,
+        ];
+        let rows = [
+            (StateName::Outstanding, [Change, Change, Change, Change]),
+            (StateName::Acknowledged, [Repeat, Change, Change, Change]),
+            (StateName::Dismissed, [Change, Repeat, Change, Change]),
+            (StateName::Escalated, [Change, Change, Repeat, Change]),
+            (StateName::Resolved, [Final, Final, Final, Repeat]),
+        ];
+        assert_eq!(
+            (rows.len(), columns.len()),
+            (StateName::ALL.len(), AckState::ALL.len())
+        );
+        for (state, expected) in rows {
+            assert_eq!(columns.map(|said| state.on(said)), expected, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_state_says_whether_it_is_acknowledged_and_whether_its_deadline_matters() {
+        let says = |state: StateName| (state.is_acknowledged(), state.is_open());
+        assert_eq!(
+            [
+                StateName::Outstanding,
+                StateName::Acknowledged,
+                StateName::Escalated,
+                StateName::Dismissed,
+                StateName::Resolved,
+            ]
+            .map(says),
+            [
+                (false, true),
+                (true, false),
+                (false, true),
+                (false, false),
+                (true, false)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_change_takes_the_answer_and_counts_one_revision() {
+        assert_eq!(RouteStatus::default().state(), StateName::Outstanding);
+        let (status, transition) = RouteStatus::default().apply(answer(AckState::Escalated, 1));
+        assert_eq!(
+            (status.state(), transition),
+            (StateName::Escalated, Transition::Change)
+        );
+        let (status, transition) = status.apply(answer(AckState::Resolved, 2));
+        assert_eq!(
+            (status.state(), transition),
+            (StateName::Resolved, Transition::Change)
+        );
+        assert_eq!(
+            (status.revision, status.answer),
+            (2, Some(answer(AckState::Resolved, 2)))
+        );
+    }
+
+    #[test]
+    fn a_second_signature_changes_neither_revision_nor_who_answered() {
+        for said in AckState::ALL {
+            let first = status(&[*said]);
+            let (second, transition) = first.clone().apply(answer(*said, 2));
+            assert_eq!((second, transition), (first, Transition::Repeat), "{said}");
+        }
+    }
+
+    #[test]
+    fn nothing_leads_away_from_resolved() {
+        let resolved = status(&[AckState::Acknowledged, AckState::Resolved]);
+        for said in [AckState::Acknowledged, AckState::Dismissed, AckState::Escalated] {
+            let (after, transition) = resolved.clone().apply(answer(said, 3));
+            assert_eq!(
+                (after, transition),
+                (resolved.clone(), Transition::Final),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_route_is_breached_from_the_very_microsecond_of_its_deadline() {
+        let route = route("sched-a", "slack", "ana");
+        let deadline = route.deadline_at();
+        assert_eq!(
+            deadline.micros_since(route.created_at),
+            60 * crate::time::MICROS_PER_MINUTE
+        );
+        let outstanding = tracked(route, &[]);
+        assert!(!outstanding.breached(deadline.plus_micros(-1)));
+        assert!(outstanding.breached(deadline));
+        assert!(outstanding.breached(deadline.plus_micros(1)));
+    }
+
+    #[test]
+    fn only_an_open_route_that_waits_can_be_breached() {
+        let late = now().plus_minutes(61);
+        for state in StateName::ALL {
+            assert_eq!(is_breached(*state, now(), late), state.is_open(), "{state}");
+        }
+        let route = route("sched-a", "slack", "ana");
+        assert!(tracked(route.clone(), &[AckState::Escalated]).breached(late));
+        assert!(!tracked(route.clone(), &[AckState::Dismissed]).breached(late));
+        assert!(!tracked(suppressed(route, RouteCategory::OwnerCalendar), &[]).breached(late));
+    }
+
+    #[test]
+    fn a_deadline_beyond_the_calendar_is_the_last_time_that_can_be_written() {
+        let route = Route {
+            acknowledgement_minutes: u32::MAX,
+            ..route("sched-a", "slack", "ana")
+        };
+        assert_eq!(route.deadline_at(), Timestamp::MAX);
+        assert!(!tracked(route, &[]).breached(now().plus_minutes(60)));
+    }
+
+    #[test]
+    fn a_suppressed_route_has_no_state_even_if_somebody_answered_it() {
+        let route = suppressed(route("sched-a", "slack", "ana"), RouteCategory::MaintenanceWindow);
+        assert!(!route.awaits());
+        assert_eq!(tracked(route.clone(), &[]).state(), None);
+        assert_eq!(tracked(route, &[AckState::Resolved]).state(), None);
+    }
+
+    #[test]
+    fn the_level_is_critical_before_warning_before_healthy() {
+        let level = |outstanding, escalated, breached, answered| {
+            RouteCounts {
+                outstanding,
+                escalated,
+                breached,
+                acknowledged: answered,
+                dismissed: answered,
+                resolved: answered,
+                suppressed: answered,
+                ..RouteCounts::default()
+            }
+            .level()
+        };
+        assert_eq!(level(0, 0, 0, 0), Level::Healthy);
+        assert_eq!(level(0, 0, 0, 9), Level::Healthy);
+        assert_eq!(level(1, 0, 0, 9), Level::Warning);
+        assert_eq!(level(0, 1, 0, 9), Level::Critical);
+        assert_eq!(level(1, 0, 1, 9), Level::Critical);
+    }
+
+    #[test]
+    fn a_route_id_depends_on_plan_provider_key_and_owner_and_on_nothing_else() {
+        let id = |plan: &str, over: &str, owner: &str| {
+            Route::id_for(&plan_id(plan), now(), &provider(over), &text(owner))
+        };
+        let first = id("gordn-1", "Pager-Duty", "ana");
+        assert_eq!(first, id("gordn-1", " pager_duty ", "ana"));
+        for other in [
+            id("gordn-2", "Pager-Duty", "ana"),
+            id("gordn-1", "slack", "ana"),
+            id("gordn-1", "Pager-Duty", "Ana"),
+        ] {
+            assert_ne!(first, other);
+        }
+        assert!(first.as_str().starts_with("gordroute-"));
+    }
+
+    #[test]
+    fn providers_compare_without_regard_to_case_hyphen_and_outer_space() {
+        let sent = provider("\u{a0}Pager-Duty ");
+        assert_eq!((sent.as_str(), sent.key()), ("Pager-Duty", "pager_duty"));
+        assert_eq!(
+            (sent.to_string(), serde_json::to_value(&sent).unwrap()),
+            ("Pager-Duty".into(), "Pager-Duty".into())
+        );
+        assert_ne!(provider("pager duty").key(), sent.key());
+        assert!(provider("  ").is_empty());
+        assert!(Provider::parse("a\u{0}b").is_err());
+        assert!(Provider::parse(&"x".repeat(MAX_NAME_CHARS + 1)).is_err());
+    }
+
+    fn parse(terms: &FilterTerms<'_>) -> RouteFilter {
+        RouteFilter::parse(terms).unwrap()
+    }
+
+    #[test]
+    fn an_empty_text_is_no_term() {
+        let blank = FilterTerms {
+            schedule_id: " ",
+            owner: "\t",
+            provider: " ",
+            state: "",
+            action: "  ",
+            category: "\n",
+            breached: None,
+        };
+        assert!(parse(&blank).is_empty());
+        assert!(parse(&FilterTerms::default()).is_empty());
+        assert!(
+            !parse(&FilterTerms {
+                breached: Some(false),
+                ..FilterTerms::default()
+            })
+            .is_empty()
+        );
+        assert!(
+            !parse(&FilterTerms {
+                owner: "a",
+                ..FilterTerms::default()
+            })
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn terms_are_trimmed_and_read_in_any_spelling() {
+        let filter = parse(&FilterTerms {
+            schedule_id: " sched-a ",
+            owner: " ANA ",
+            provider: " Pager-Duty ",
+            state: "Outstanding",
+            action: " DELIVER",
+            category: "Maintenance-Window",
+            breached: Some(true),
+        });
+        assert_eq!(filter.schedule_id, Some(schedule_id("sched-a")));
+        assert_eq!(filter.owner, Some(text("ana")));
+        assert_eq!(filter.provider, Some(provider("Pager-Duty")));
+        assert_eq!(filter.state, Some(StateName::Outstanding));
+        assert_eq!(filter.action, Some(RouteAction::Deliver));
+        assert_eq!(filter.category, Some(RouteCategory::MaintenanceWindow));
+        assert_eq!(filter.breached, Some(true));
+    }
+
+    #[test]
+    fn an_unknown_value_is_refused_and_the_error_names_the_allowed_ones() {
+        let refused = |terms| RouteFilter::parse(&terms).unwrap_err().to_string();
+        let none = FilterTerms::default();
+        assert_eq!(
+            refused(FilterTerms {
+                state: "open",
+                ..none
+            }),
+            "`state` must be one of outstanding, acknowledged, escalated, dismissed, resolved"
+        );
+        assert_eq!(
+            refused(FilterTerms {
+                action: "send",
+                ..none
+            }),
+            "`action` must be one of deliver, suppress"
+        );
+        assert_eq!(
+            refused(FilterTerms {
+                category: "holiday",
+                ..none
+            }),
+            "`category` must be one of deliver, maintenance_window, owner_calendar, healthy_schedule, other"
+        );
+    }
+
+    #[test]
+    fn a_term_that_is_not_public_safe_is_refused_without_its_text() {
+        for terms in [
+            FilterTerms {
+                owner: "password=hunter2",
+                ..FilterTerms::default()
+            },
+            FilterTerms {
+                schedule_id: "password=hunter2",
+                ..FilterTerms::default()
+            },
+            FilterTerms {
+                provider: "password=hunter2",
+                ..FilterTerms::default()
+            },
+        ] {
+            let error = RouteFilter::parse(&terms).unwrap_err();
+            assert!(matches!(error, FilterError::NotPublicSafe(_)), "{terms:?}");
+            assert!(!error.to_string().contains("hunter2"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_owner_term_is_a_part_of_owner_or_escalation_owner_in_any_case() {
+        let route = Route {
+            escalation_owner: text("Leitstelle ÜBER"),
+            ..route("sched-a", "slack", "Team ΟΔΟΣΑΝ")
+        };
+        let tracked = tracked(route, &[]);
+        let finds = |owner| {
+            parse(&FilterTerms {
+                owner,
+                ..FilterTerms::default()
+            })
+            .matches(&tracked, now())
+        };
+        for owner in ["team", "EAM", "ΟΔΟΣ", "οδος", "οδοσ", "ΣΑΝ", "über", "leitSTELLE"] {
+            assert!(finds(owner), "{owner}");
+        }
+        for owner in ["teams", "ubER", "ΟΔΑ", "Leitstelle Team", "ΟΔΟΣΑΝ Leit"] {
+            assert!(!finds(owner), "{owner}");
+        }
+    }
+
+    #[test]
+    fn a_suppressed_route_matches_no_state_but_is_not_breached() {
+        let route = suppressed(route("sched-a", "slack", "ana"), RouteCategory::OwnerCalendar);
+        let tracked = tracked(route, &[AckState::Acknowledged]);
+        for state in StateName::ALL {
+            let filter = RouteFilter {
+                state: Some(*state),
+                ..RouteFilter::default()
+            };
+            assert_eq!(
+                filter.left_out_by(&tracked, now()),
+                Some(FilterTerm::State),
+                "{state}"
+            );
+        }
+        let breached = |breached| RouteFilter {
+            breached: Some(breached),
+            ..RouteFilter::default()
+        };
+        assert!(breached(false).matches(&tracked, now().plus_minutes(120)));
+        assert!(!breached(true).matches(&tracked, now().plus_minutes(120)));
+    }
+
+    #[test]
+    fn a_route_is_left_out_by_the_first_term_that_does_not_hold() {
+        let mut filter = parse(&FilterTerms {
+            schedule_id: "sched-b",
+            owner: "ben",
+            provider: "teams",
+            state: "resolved",
+            action: "suppress",
+            category: "other",
+            breached: Some(true),
+        });
+        let tracked = tracked(route("sched-a", "slack", "ana"), &[]);
+        for term in FilterTerm::ALL {
+            assert_eq!(filter.left_out_by(&tracked, now()), Some(*term));
+            match term {
+                FilterTerm::ScheduleId => filter.schedule_id = None,
+                FilterTerm::Owner => filter.owner = None,
+                FilterTerm::Provider => filter.provider = None,
+                FilterTerm::State => filter.state = None,
+                FilterTerm::Action => filter.action = None,
+                FilterTerm::Category => filter.category = None,
+                FilterTerm::Breached => filter.breached = None,
+            }
+        }
+        assert_eq!(
+            (filter.left_out_by(&tracked, now()), filter.is_empty()),
+            (None, true)
+        );
+    }
+
+    #[test]
+    fn a_scope_without_an_action_means_delivered_routes() {
+        let filter = parse(&FilterTerms {
+            provider: "slack",
+            ..FilterTerms::default()
+        });
+        assert_eq!(
+            filter.clone().or_deliver(),
+            RouteFilter {
+                action: Some(RouteAction::Deliver),
+                ..filter.clone()
+            }
+        );
+        let suppressed = RouteFilter {
+            action: Some(RouteAction::Suppress),
+            ..filter
+        };
+        assert_eq!(suppressed.clone().or_deliver(), suppressed);
+    }
+
+    /// The terms of `filter` that `keep` says, in the order of [`FilterTerm::ALL`].
+    fn only(filter: &RouteFilter, keep: [bool; 7]) -> RouteFilter {
+        let [schedule_id, owner, provider, state, action, category, breached] = keep;
+        RouteFilter {
+            schedule_id: filter.schedule_id.clone().filter(|_| schedule_id),
+            owner: filter.owner.clone().filter(|_| owner),
+            provider: filter.provider.clone().filter(|_| provider),
+            state: filter.state.filter(|_| state),
+            action: filter.action.filter(|_| action),
+            category: filter.category.filter(|_| category),
+            breached: filter.breached.filter(|_| breached),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn five_states_and_the_suppressed_partition_any_routes(routes in any_routes(), now in about_now()) {
+            let counts = RouteCounts::of(&routes, now);
+            let states = [
+                counts.outstanding, counts.acknowledged, counts.escalated, counts.dismissed, counts.resolved,
+            ];
+            prop_assert_eq!(states.iter().sum::<u64>(), counts.route_count);
+            prop_assert_eq!(counts.total(), routes.len() as u64);
+            prop_assert!(counts.breached <= counts.outstanding + counts.escalated);
+            for (state, count) in StateName::ALL.iter().zip(states) {
+                let filter = RouteFilter { state: Some(*state), ..RouteFilter::default() };
+                let matched = routes.iter().filter(|tracked| filter.matches(tracked, now)).count();
+                prop_assert_eq!(matched as u64, count, "{}", state);
+            }
+        }
+
+        #[test]
+        fn counting_one_by_one_and_in_groups_gives_the_same(routes in any_routes(), now in about_now()) {
+            let mut grouped = RouteCounts::default();
+            for state in StateName::ALL.iter().copied().map(Some).chain([None]) {
+                let group: Vec<_> = routes.iter().filter(|tracked| tracked.state() == state).collect();
+                let breached = group.iter().filter(|tracked| tracked.breached(now)).count();
+                grouped.add(state, group.len() as u64, breached as u64);
+            }
+            prop_assert_eq!(grouped, RouteCounts::of(&routes, now));
+        }
+
+        #[test]
+        fn no_sequence_of_acknowledgements_makes_an_illegal_step(said in ack_states()) {
+            let mut status = RouteStatus::default();
+            let mut changes = 0;
+            for (number, said) in (1..).zip(said) {
+                let before = status.clone();
+                let (after, transition) = status.apply(answer(said, number));
+                let moved = before.state() != after.state();
+                prop_assert_eq!(moved, transition == Transition::Change);
+                if moved {
+                    changes += 1;
+                    prop_assert_ne!(before.state(), StateName::Resolved);
+                    prop_assert_ne!(after.state(), StateName::Outstanding);
+                    prop_assert_eq!(after.answer.as_ref(), Some(&answer(said, number)));
+                } else {
+                    prop_assert_eq!(&before, &after);
+                }
+                prop_assert_eq!(after.revision, changes);
+                status = after;
+            }
+        }
+
+        #[test]
+        fn time_alone_only_ever_breaches(route in any_route(), said in ack_states(), a in about_now(), b in about_now()) {
+            let tracked = tracked(route, &said);
+            let (earlier, later) = (a.min(b), a.max(b));
+            prop_assert!(!tracked.breached(earlier) || tracked.breached(later));
+        }
+
+        #[test]
+        fn a_route_matches_exactly_when_no_term_leaves_it_out(
+            routes in any_routes(), filter in any_filter(), now in about_now(),
+        ) {
+            for tracked in &routes {
+                let alone = |index: usize| {
+                    let mut keep = [false; 7];
+                    keep[index] = true;
+                    only(&filter, keep).matches(tracked, now)
+                };
+                let failing = (0..7).find(|index| !alone(*index)).map(|index| FilterTerm::ALL[index]);
+                prop_assert_eq!(filter.left_out_by(tracked, now), failing);
+                prop_assert_eq!(filter.matches(tracked, now), failing.is_none());
+            }
+        }
+
+        #[test]
+        fn terms_are_all_required_so_that_adding_one_never_widens(
+            routes in any_routes(), filter in any_filter(), keep in any::<[bool; 7]>(), now in about_now(),
+        ) {
+            let (some, others) = (only(&filter, keep), only(&filter, keep.map(|keep| !keep)));
+            for tracked in &routes {
+                prop_assert_eq!(
+                    filter.matches(tracked, now),
+                    some.matches(tracked, now) && others.matches(tracked, now)
+                );
+            }
+        }
+
+        #[test]
+        fn any_part_of_an_owner_is_found_in_any_case(
+            owner in "[a-zÀ-ỿΑ-ω ]{1,12}", from in 0..12_usize, length in 1..12_usize, upper in any::<bool>(),
+        ) {
+            // Only letters whose upper and lower case are one letter each: no `ß`, no final sigma.
+            prop_assume!(owner.chars().all(|letter| {
+                letter.to_uppercase().count() == 1
+                    && letter.to_uppercase().flat_map(char::to_lowercase).eq(letter.to_lowercase())
+            }));
+            let part: String = owner.chars().skip(from).take(length).collect();
+            let part = if upper { part.to_uppercase() } else { part.to_lowercase() };
+            let filter = parse(&FilterTerms { owner: &part, ..FilterTerms::default() });
+            prop_assert!(filter.matches(&tracked(route("sched-a", "slack", &owner), &[]), now()), "{}", part);
+        }
+
+        #[test]
+        fn the_comparison_form_of_a_name_is_its_own(name in any::<String>()) {
+            let once = normalised(&name);
+            prop_assert_eq!(normalised(&once), once);
+        }
     }
 }

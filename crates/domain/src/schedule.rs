@@ -72,6 +72,7 @@ mod plan;
 mod policy;
 mod read;
 mod report;
+mod routing;
 
 use std::borrow::Cow;
 
@@ -174,12 +175,18 @@ impl Days {
     /// A number of days, rounded to microseconds; it may be negative. `None` when it is not a number or its size
     /// is above [`Days::MAX_DAYS`].
     pub fn parse(days: f64) -> Option<Self> {
-        if !(days.abs() <= f64::from(Self::MAX_DAYS)) {
+        if days.is_nan() || days.abs() > f64::from(Self::MAX_DAYS) {
             return None;
         }
-        #[expect(clippy::cast_precision_loss, reason = "the microseconds of a day are far below 2^53")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "the microseconds of a day are far below 2^53"
+        )]
         let micros = (days * MICROS_PER_DAY as f64).round();
-        #[expect(clippy::cast_possible_truncation, reason = "the check above keeps it below 2^59")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the check above keeps it below 2^59"
+        )]
         let micros = micros as i64;
         Some(Self(micros))
     }
@@ -228,7 +235,10 @@ impl JsonSchema for Days {
 }
 
 /// Days rounded half up to four decimals, as the published report writes them: for people, never for a decision.
-#[expect(clippy::cast_precision_loss, reason = "ten-thousandths of days over 20,000 years stay below 2^53")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "ten-thousandths of days over 20,000 years stay below 2^53"
+)]
 fn rounded_days(micros: i64) -> f64 {
     const UNIT: i128 = MICROS_PER_DAY as i128 / 10_000;
     let units = (i128::from(micros) * 2 + UNIT).div_euclid(UNIT * 2);
@@ -316,7 +326,10 @@ pub enum ScheduleError {
         pointer: String,
     },
     /// A provider was asked for that no route of the plan has.
-    #[error("`/provider` names `{name}`, which no owner of the schedule has; there are {}", listed(eligible, ", "))]
+    #[error(
+        "`/provider` names `{name}`, which no owner of the schedule has; there are {}",
+        listed(eligible, ", ")
+    )]
     UnknownProvider {
         /// The provider that was asked for.
         name: Provider,
@@ -361,11 +374,11 @@ impl ScheduleError {
 
 /// The first items, and how many more there are.
 fn listed<T: std::fmt::Display>(items: &[T], separator: &str) -> String {
-    let mut text = items.iter().take(LISTED).map(ToString::to_string).collect::<Vec<_>>().join(separator);
+    let mut parts: Vec<_> = items.iter().take(LISTED).map(ToString::to_string).collect();
     if let Some(more) = items.len().checked_sub(LISTED).filter(|more| *more > 0) {
-        text.push_str(&format!("{separator}and {more} more"));
+        parts.push(format!("and {more} more"));
     }
-    text
+    parts.join(separator)
 }
 
 /// Prose of our own that holds nothing from outside.
@@ -397,8 +410,10 @@ mod tests {
 
     #[test]
     fn only_a_schedule_that_is_due_or_wrong_notifies() {
-        let rows: Vec<_> =
-            ScheduleStatus::ALL.iter().map(|s| (s.as_str(), s.alert_level().as_str(), s.notifies())).collect();
+        let rows: Vec<_> = ScheduleStatus::ALL
+            .iter()
+            .map(|s| (s.as_str(), s.alert_level().as_str(), s.notifies()))
+            .collect();
         assert_eq!(
             rows,
             [
@@ -428,23 +443,33 @@ mod tests {
             assert_eq!(number(wrong), None, "{wrong}");
         }
         for days in [14.0, 0.1, 14.1, 90.25] {
-            assert_eq!(serde_json::to_value(Days::parse(days)).unwrap(), serde_json::json!(days));
+            assert_eq!(
+                serde_json::to_value(Days::parse(days)).unwrap(),
+                serde_json::json!(days)
+            );
         }
     }
 
     #[test]
     fn shown_days_have_four_decimals() {
-        assert_eq!(rounded_days(4_319_999), 0.0);
-        assert_eq!(rounded_days(4_320_000), 0.0001);
-        assert_eq!(rounded_days(-1), 0.0);
-        assert_eq!(rounded_days(-MICROS_PER_DAY * 5 / 2), -2.5);
-        assert_eq!(rounded_days(MICROS_PER_DAY * 4), 4.0);
+        let shown = |micros| format!("{:?}", rounded_days(micros));
+        assert_eq!(shown(4_319_999), "0.0");
+        assert_eq!(shown(4_320_000), "0.0001");
+        assert_eq!(shown(-1), "0.0");
+        assert_eq!(shown(-MICROS_PER_DAY * 5 / 2), "-2.5");
+        assert_eq!(shown(MICROS_PER_DAY * 4), "4.0");
     }
 
     #[test]
     fn a_long_list_says_how_many_it_leaves_out() {
         let numbers: Vec<_> = (1..=12).collect();
-        assert_eq!(listed(&numbers, ", "), "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, and 2 more");
-        assert_eq!(listed(numbers.split_at(10).0, ", "), "1, 2, 3, 4, 5, 6, 7, 8, 9, 10");
+        assert_eq!(
+            listed(&numbers, ", "),
+            "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, and 2 more"
+        );
+        assert_eq!(
+            listed(numbers.split_at(10).0, ", "),
+            "1, 2, 3, 4, 5, 6, 7, 8, 9, 10"
+        );
     }
 }

@@ -78,7 +78,13 @@ impl<E> SuppressionTrend<E> {
         counts: SuppressionCounts,
         latest_events: Vec<E>,
     ) -> Self {
-        let of = |category: RouteCategory| counts.category.get(category.as_str()).copied().unwrap_or_default();
+        let of = |category: RouteCategory| {
+            counts
+                .category
+                .get(category.as_str())
+                .copied()
+                .unwrap_or_default()
+        };
         let total = counts.category.values().sum();
         Self {
             schema_version: TREND_SCHEMA,

@@ -32,6 +32,7 @@ const PASSED: [&str; 6] = ["passed", "pass", "success", "succeeded", "completed"
 /// What the last drill showed. It informs; only the time of the last drill counts for the schedule, where the
 /// schedule does not say itself when the next one is due.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "the published shape")]
 pub struct HistorySummary {
     /// Whether the last drill is fresh and showed everything it should.
     pub valid: bool,
@@ -98,28 +99,49 @@ pub(super) fn summary(
         Some(Value::Object(holder)) => {
             let drills = match member(holder, "drills") {
                 Value::Array(drills) => drills.as_slice(),
-                _ => reader.wrong(At::Key(&at, "drills"), "a list of drills")?.unwrap_or_default(),
+                _ => reader
+                    .wrong(At::Key(&at, "drills"), "a list of drills")?
+                    .unwrap_or_default(),
             };
-            Drills { holder: Some(holder), drills }
+            Drills {
+                holder: Some(holder),
+                drills,
+            }
         }
         Some(_) => {
             let none = reader.wrong(at, "an object with `drills`, or a list of drills")?;
-            Drills { holder: None, drills: none.unwrap_or_default() }
+            Drills {
+                holder: None,
+                drills: none.unwrap_or_default(),
+            }
         }
-        None => Drills { holder: None, drills: &[] },
+        None => Drills {
+            holder: None,
+            drills: &[],
+        },
     };
-    let mut summary = HistorySummary { drill_count: drills.len(), ..HistorySummary::default() };
+    let mut summary = HistorySummary {
+        drill_count: drills.len(),
+        ..HistorySummary::default()
+    };
     if let Some(holder) = holder {
         summary.schema_version = reader.member_text(at, holder, SCHEMA)?;
         summary.environment = reader.member_text(at, holder, ENVIRONMENT)?;
         summary.runbook_ref = reader.member_text(at, holder, RUNBOOK_REF)?;
-        summary.max_recovery_minutes = holder.get("max_recovery_minutes").and_then(Value::as_number).cloned();
+        summary.max_recovery_minutes = holder
+            .get("max_recovery_minutes")
+            .and_then(Value::as_number)
+            .cloned();
     }
     let mut executed_at = None;
     if let Some((index, time)) = latest(drills) {
         executed_at = time;
         let all = At::Key(&at, "drills");
-        let at = if holder.is_some() { At::Index(&all, index) } else { At::Index(&at, index) };
+        let at = if holder.is_some() {
+            At::Index(&all, index)
+        } else {
+            At::Index(&at, index)
+        };
         match drills.get(index) {
             Some(Value::Object(drill)) => last_drill(reader, at, drill, &mut summary)?,
             _ => _ = reader.wrong::<()>(at, "an object")?,
@@ -138,7 +160,10 @@ pub(super) fn summary(
 /// The index of the last drill, and its time if it has a readable one. Of two at one time the later in the list.
 fn latest(drills: &[Value]) -> Option<(usize, Option<Timestamp>)> {
     let time = |drill: &Value| published_time(drill.get("executed_at")?.as_str()?).ok();
-    let timed = drills.iter().enumerate().filter_map(|(index, drill)| Some((time(drill)?, index)));
+    let timed = drills
+        .iter()
+        .enumerate()
+        .filter_map(|(index, drill)| Some((time(drill)?, index)));
     match timed.max() {
         Some((time, index)) => Some((index, Some(time))),
         None => Some((drills.len().checked_sub(1)?, None)),
@@ -154,7 +179,10 @@ fn last_drill(
     summary.latest_drill_id = reader.member_text(at, drill, DRILL_ID)?;
     summary.latest_status = reader.member_text(at, drill, STATUS)?;
     summary.latest_target_mode = reader.member_text(at, drill, TARGET_MODE)?;
-    for (field, value) in [(ENVIRONMENT, &mut summary.environment), (RUNBOOK_REF, &mut summary.runbook_ref)] {
+    for (field, value) in [
+        (ENVIRONMENT, &mut summary.environment),
+        (RUNBOOK_REF, &mut summary.runbook_ref),
+    ] {
         let own = reader.member_text(at, drill, field)?;
         if !own.as_str().is_empty() {
             *value = own;
@@ -165,12 +193,17 @@ fn last_drill(
     summary.recovery_minutes = number("recovery_minutes");
     summary.max_recovery_minutes = number("max_recovery_minutes").or(summary.max_recovery_minutes.take());
     let float = |number: &Option<Number>| number.as_ref().and_then(Number::as_f64);
-    summary.recovery_sla_met = match (float(&summary.recovery_minutes), float(&summary.max_recovery_minutes)) {
+    summary.recovery_sla_met = match (
+        float(&summary.recovery_minutes),
+        float(&summary.max_recovery_minutes),
+    ) {
         (Some(took), Some(may)) => took <= may,
         _ => drill.get("recovery_sla_met") == Some(&Value::Bool(true)),
     };
     let refs = At::Key(&at, "evidence_refs");
-    summary.evidence_refs = reader.names(refs, EVIDENCE_REF, member(drill, "evidence_refs"))?.unwrap_or_default();
+    summary.evidence_refs = reader
+        .names(refs, EVIDENCE_REF, member(drill, "evidence_refs"))?
+        .unwrap_or_default();
     Ok(())
 }
 
@@ -178,8 +211,11 @@ fn last_drill(
 fn judge(summary: &mut HistorySummary, given: bool, problems: &[ScheduleError]) -> Result<(), ScheduleError> {
     let say = |holds: bool, good: &'static str, bad: &'static str| fixed(if holds { good } else { bad });
     let passed = PASSED.contains(&normalised(summary.latest_status.as_str()).as_str());
-    summary.latest_status_message =
-        say(passed, "the last drill passed", "the last drill does not say that it passed");
+    summary.latest_status_message = say(
+        passed,
+        "the last drill passed",
+        "the last drill does not say that it passed",
+    );
     let mode_named = !summary.latest_target_mode.as_str().is_empty();
     summary.target_mode_message = say(
         mode_named,
@@ -210,7 +246,10 @@ fn judge(summary: &mut HistorySummary, given: bool, problems: &[ScheduleError]) 
         && summary.fresh;
     summary.message = match summary {
         _ if !given => fixed("no drill history is given"),
-        _ if !problems.is_empty() => prose(&format!("the drill history is not readable: {}", listed(problems, "; ")))?,
+        _ if !problems.is_empty() => prose(&format!(
+            "the drill history is not readable: {}",
+            listed(problems, "; ")
+        ))?,
         HistorySummary { drill_count: 0, .. } => fixed("the drill history has no drill"),
         HistorySummary { valid: true, .. } => fixed("the last drill is recent and showed what it should"),
         _ => fixed("the last drill leaves something open; the other messages say what"),
@@ -242,7 +281,8 @@ mod tests {
 
     #[test]
     fn the_summary_has_every_published_key_in_order() {
-        let history = json!({ "schema_version": "history.v1", "environment": "production", "drills": [good_drill()] });
+        let history =
+            json!({ "schema_version": "history.v1", "environment": "production", "drills": [good_drill()] });
         let (summary, time) = read(&history);
         assert_eq!(time.unwrap().to_string(), "2026-05-20T08:00:00.000000Z");
         assert_eq!(
@@ -266,10 +306,16 @@ mod tests {
     #[test]
     fn a_list_alone_is_a_history_and_nothing_is_one_without_drills() {
         assert!(read(&json!([good_drill()])).0.valid);
-        let messages: Vec<_> = [json!([]), json!({ "drills": [] }), json!({}), json!("drills"), json!([1])]
-            .iter()
-            .map(|history| (read(history).0.valid, read(history).0.message.to_string()))
-            .collect();
+        let messages: Vec<_> = [
+            json!([]),
+            json!({ "drills": [] }),
+            json!({}),
+            json!("drills"),
+            json!([1]),
+        ]
+        .iter()
+        .map(|history| (read(history).0.valid, read(history).0.message.to_string()))
+        .collect();
         let expected = [
             "the drill history has no drill",
             "the drill history has no drill",
@@ -287,9 +333,25 @@ mod tests {
         let drill = |id: &str, at: Value| json!({ "drill_id": id, "executed_at": at });
         let last = |drills: Value| read(&drills).0.latest_drill_id.to_string();
         let (late, early) = (json!("2026-05-02"), json!("2026-05-01T23:00:00-01:00"));
-        assert_eq!(last(json!([drill("a", late.clone()), drill("b", json!("2026-05-01T22:00:00-01:00"))])), "a");
-        assert_eq!(last(json!([drill("a", late), drill("b", early), drill("c", json!("soon"))])), "b");
-        assert_eq!(last(json!([drill("a", json!("soon")), drill("b", json!(null))])), "b");
+        assert_eq!(
+            last(json!([
+                drill("a", late.clone()),
+                drill("b", json!("2026-05-01T22:00:00-01:00"))
+            ])),
+            "a"
+        );
+        assert_eq!(
+            last(json!([
+                drill("a", late),
+                drill("b", early),
+                drill("c", json!("soon"))
+            ])),
+            "b"
+        );
+        assert_eq!(
+            last(json!([drill("a", json!("soon")), drill("b", json!(null))])),
+            "b"
+        );
     }
 
     #[test]
@@ -301,17 +363,28 @@ mod tests {
             (summary.fresh, summary.freshness_message.to_string())
         };
         assert!(fresh("2026-03-03T08:00:00Z").0);
-        assert_eq!(fresh("2026-03-03T07:59:59.999999Z"), (false, "the last drill is not recent enough".into()));
+        assert_eq!(
+            fresh("2026-03-03T07:59:59.999999Z"),
+            (false, "the last drill is not recent enough".into())
+        );
         assert!(fresh("2026-06-01T08:00:00Z").0);
-        assert_eq!(fresh("2026-06-02T08:00:00Z"), (false, "the last drill lies in the future".into()));
-        assert_eq!(fresh("soon"), (false, "the last drill has no readable `executed_at`".into()));
+        assert_eq!(
+            fresh("2026-06-02T08:00:00Z"),
+            (false, "the last drill lies in the future".into())
+        );
+        assert_eq!(
+            fresh("soon"),
+            (false, "the last drill has no readable `executed_at`".into())
+        );
     }
 
     #[test]
     fn recovery_is_in_time_up_to_the_limit_and_the_limit_may_stand_outside() {
         let met = |took: Value, outside: Value, own: Value| {
             let drill = json!({ "recovery_minutes": took, "recovery_sla_met": own });
-            read(&json!({ "max_recovery_minutes": outside, "drills": [drill] })).0.recovery_sla_met
+            read(&json!({ "max_recovery_minutes": outside, "drills": [drill] }))
+                .0
+                .recovery_sla_met
         };
         assert!(met(json!(15), json!(15), json!(false)));
         assert!(!met(json!(15.5), json!(15), json!(true)));
@@ -321,7 +394,13 @@ mod tests {
 
     #[test]
     fn anything_missing_makes_the_history_invalid() {
-        for key in ["status", "target_mode", "executed_at", "fallback_verified", "recovery_minutes"] {
+        for key in [
+            "status",
+            "target_mode",
+            "executed_at",
+            "fallback_verified",
+            "recovery_minutes",
+        ] {
             let mut drill = good_drill();
             drill.as_object_mut().unwrap().remove(key);
             assert!(!read(&json!([drill])).0.valid, "{key}");

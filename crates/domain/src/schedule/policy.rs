@@ -1,6 +1,7 @@
 //! The routing policy: rules per owner, maintenance windows, calendars (contract wire 2.3, 3.1).
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -154,11 +155,21 @@ impl RoutingPolicy {
             maintenance_windows: schedule.maintenance_windows.clone(),
             owner_calendars: schedule.owner_calendars.clone(),
         };
-        let Some(request) = request.filter(|request| !request.is_null()) else { return Ok(policy) };
+        let Some(request) = request.filter(|request| !request.is_null()) else {
+            return Ok(policy);
+        };
         let reader = &mut Reader::strict();
         let at = At::Root("routing_policy");
-        let keys = [&OWNER_ROUTES[..], &WINDOWS, &CALENDARS, &["acknowledgement_minutes", "default_slo"]].concat();
-        let Some(members) = reader.object(at, request, &keys)? else { return Ok(policy) };
+        let keys = [
+            &OWNER_ROUTES[..],
+            &WINDOWS,
+            &CALENDARS,
+            &["acknowledgement_minutes", "default_slo"],
+        ]
+        .concat();
+        let Some(members) = reader.object(at, request, &keys)? else {
+            return Ok(policy);
+        };
         if let Some((key, rules)) = named(reader, at, members, OWNER_ROUTES)? {
             policy.owner_routes = owner_routes(reader, At::Key(&at, key), rules)?;
         }
@@ -196,7 +207,9 @@ fn named<'v>(
     members: &'v Map<String, Value>,
     names: [&'static str; 2],
 ) -> Result<Option<(&'static str, &'v Value)>, ScheduleError> {
-    Ok(reader.either(at, members, names)?.filter(|(_, value)| !value.is_null()))
+    Ok(reader
+        .either(at, members, names)?
+        .filter(|(_, value)| !value.is_null()))
 }
 
 /// The rules of a schedule file: `owner_routes`, else `routing_rules` (contract wire 1.2).
@@ -214,9 +227,12 @@ pub(super) fn schedule_owner_routes(
 fn owner_routes(reader: &mut Reader, at: At<'_>, value: &Value) -> Result<OwnerRoutes, ScheduleError> {
     match value {
         Value::Null => Ok(OwnerRoutes::default()),
-        Value::Object(_) => Ok(OwnerRoutes::ByOwner(by_owner(reader, at, value, |reader, at, rule| {
-            owner_rule(reader, at, rule, false)
-        })?)),
+        Value::Object(_) => Ok(OwnerRoutes::ByOwner(by_owner(
+            reader,
+            at,
+            value,
+            |reader, at, rule| owner_rule(reader, at, rule, false),
+        )?)),
         Value::Array(rules) => {
             let mut read = Vec::with_capacity(rules.len());
             for (index, rule) in rules.iter().enumerate() {
@@ -224,7 +240,9 @@ fn owner_routes(reader: &mut Reader, at: At<'_>, value: &Value) -> Result<OwnerR
             }
             Ok(OwnerRoutes::InOrder(read))
         }
-        _ => Ok(reader.wrong(at, "an object of rules by owner, or a list of rules")?.unwrap_or_default()),
+        _ => Ok(reader
+            .wrong(at, "an object of rules by owner, or a list of rules")?
+            .unwrap_or_default()),
     }
 }
 
@@ -236,12 +254,16 @@ fn owner_rule(
 ) -> Result<Option<OwnerRule>, ScheduleError> {
     let owners: &[&str] = if in_list { &["owners"] } else { &[] };
     let keys = [&PROVIDERS[..], &MINUTES, &ESCALATION, owners].concat();
-    let Some(members) = reader.object(at, value, &keys)? else { return Ok(None) };
+    let Some(members) = reader.object(at, value, &keys)? else {
+        return Ok(None);
+    };
     let mut rule = OwnerRule::default();
     if in_list {
         let key = At::Key(&at, "owners");
         // A rule whose owners cannot be read must not become a rule for all.
-        let Some(owners) = reader.names(key, OWNER, member(members, "owners"))? else { return Ok(None) };
+        let Some(owners) = reader.names(key, OWNER, member(members, "owners"))? else {
+            return Ok(None);
+        };
         rule.owners = owners;
     }
     if let Some((key, value)) = reader.either(at, members, PROVIDERS)? {
@@ -270,11 +292,23 @@ fn maintenance_window(
     at: At<'_>,
     value: &Value,
 ) -> Result<Option<MaintenanceWindow>, ScheduleError> {
-    let keys =
-        [&WINDOW_IDS[..], &STARTS, &ENDS, &REASONS, &["schedule_ids", "providers", "owners"]].concat();
-    let Some(members) = reader.object(at, value, &keys)? else { return Ok(None) };
+    let keys = [
+        &WINDOW_IDS[..],
+        &STARTS,
+        &ENDS,
+        &REASONS,
+        &["schedule_ids", "providers", "owners"],
+    ]
+    .concat();
+    let Some(members) = reader.object(at, value, &keys)? else {
+        return Ok(None);
+    };
     let time = reader.window(at, members, STARTS, ENDS)?;
-    let schedule_ids = reader.names(At::Key(&at, "schedule_ids"), SCHEDULE_ID, member(members, "schedule_ids"))?;
+    let schedule_ids = reader.names(
+        At::Key(&at, "schedule_ids"),
+        SCHEDULE_ID,
+        member(members, "schedule_ids"),
+    )?;
     let providers = reader.providers(At::Key(&at, "providers"), member(members, "providers"))?;
     let owners = reader.names(At::Key(&at, "owners"), OWNER, member(members, "owners"))?;
     let window_id = named_text(reader, at, members, WINDOW_IDS, WINDOW_ID)?;
@@ -285,8 +319,20 @@ fn maintenance_window(
         // A window of which a part cannot be read must not become a wider one.
         return Ok(None);
     };
-    let window_id = if window_id.as_str().is_empty() { safe(at, WINDOW_ID, "maintenance-window")? } else { window_id };
-    Ok(Some(MaintenanceWindow { window_id, start_at, end_at, schedule_ids, providers, owners, reason }))
+    let window_id = if window_id.as_str().is_empty() {
+        safe(at, WINDOW_ID, "maintenance-window")?
+    } else {
+        window_id
+    };
+    Ok(Some(MaintenanceWindow {
+        window_id,
+        start_at,
+        end_at,
+        schedule_ids,
+        providers,
+        owners,
+        reason,
+    }))
 }
 
 /// The calendars of an object.
@@ -304,26 +350,40 @@ fn owner_calendar(
     value: &Value,
 ) -> Result<Option<OwnerCalendar>, ScheduleError> {
     let keys = [&["available", "reason"][..], &ABSENCES].concat();
-    let Some(members) = reader.object(at, value, &keys)? else { return Ok(None) };
+    let Some(members) = reader.object(at, value, &keys)? else {
+        return Ok(None);
+    };
     let available = match member(members, "available") {
         Value::Null => true,
         Value::Bool(available) => *available,
-        _ => reader.wrong(At::Key(&at, "available"), "true or false")?.unwrap_or(true),
+        _ => reader
+            .wrong(At::Key(&at, "available"), "true or false")?
+            .unwrap_or(true),
     };
     let reason = reader.member_text(at, members, REASON)?;
     let unavailable_windows = match reader.either(at, members, ABSENCES)? {
         Some((key, value)) => list(reader, At::Key(&at, key), value, absence)?,
         None => Vec::new(),
     };
-    Ok(Some(OwnerCalendar { available, reason, unavailable_windows }))
+    Ok(Some(OwnerCalendar {
+        available,
+        reason,
+        unavailable_windows,
+    }))
 }
 
 fn absence(reader: &mut Reader, at: At<'_>, value: &Value) -> Result<Option<Absence>, ScheduleError> {
     let keys = [&STARTS[..], &ENDS, &REASONS].concat();
-    let Some(members) = reader.object(at, value, &keys)? else { return Ok(None) };
+    let Some(members) = reader.object(at, value, &keys)? else {
+        return Ok(None);
+    };
     let time = reader.window(at, members, STARTS, ENDS)?;
     let reason = named_text(reader, at, members, REASONS, REASON)?;
-    Ok(time.map(|(start_at, end_at)| Absence { start_at, end_at, reason }))
+    Ok(time.map(|(start_at, end_at)| Absence {
+        start_at,
+        end_at,
+        reason,
+    }))
 }
 
 /// A text under one of two names; empty when it is not there or wrong.
@@ -381,11 +441,16 @@ fn by_owner<T>(
             reader.wrong::<()>(at, "an object whose keys are owners, none of them empty")?;
             continue;
         }
-        let at = At::Key(&at, owner.as_str());
-        if all.contains_key(&owner) {
-            reader.problem(ScheduleError::Repeated { pointer: at.to_string() })?;
-        } else if let Some(item) = read(reader, at, item)? {
-            all.insert(owner, item);
+        match all.entry(owner) {
+            Entry::Occupied(there) => {
+                let pointer = At::Key(&at, there.key().as_str()).to_string();
+                reader.problem(ScheduleError::Repeated { pointer })?;
+            }
+            Entry::Vacant(place) => {
+                if let Some(item) = read(reader, At::Key(&at, place.key().as_str()), item)? {
+                    place.insert(item);
+                }
+            }
         }
     }
     Ok(all)
@@ -424,7 +489,12 @@ mod tests {
     #[test]
     fn without_a_policy_the_schedules_own_holds() {
         let schedule = schedule();
-        for request in [None, Some(json!(null)), Some(json!({})), Some(json!({ "owner_routes": null, "calendars": null }))] {
+        for request in [
+            None,
+            Some(json!(null)),
+            Some(json!({})),
+            Some(json!({ "owner_routes": null, "calendars": null })),
+        ] {
             let policy = RoutingPolicy::parse(request.as_ref(), &schedule).unwrap();
             assert_eq!(policy.owner_routes, schedule.owner_routes);
             assert_eq!(policy.maintenance_windows, schedule.maintenance_windows);
@@ -477,36 +547,79 @@ mod tests {
     fn two_names_of_one_thing_are_refused() {
         let window = |extra: Value| {
             let mut window = json!({ "start_at": "2026-01-01", "end_at": "2026-01-02" });
-            window.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            window
+                .as_object_mut()
+                .unwrap()
+                .extend(extra.as_object().unwrap().clone());
             json!({ "maintenance_windows": [window] })
         };
         let cases = [
-            (json!({ "owner_routes": {}, "routing_rules": {} }), "routing_rules"),
-            (json!({ "maintenance_windows": [], "suppression_windows": [] }), "suppression_windows"),
+            (
+                json!({ "owner_routes": {}, "routing_rules": {} }),
+                "routing_rules",
+            ),
+            (
+                json!({ "maintenance_windows": [], "suppression_windows": [] }),
+                "suppression_windows",
+            ),
             (json!({ "owner_calendars": {}, "calendars": {} }), "calendars"),
-            (json!({ "owner_routes": { "a": { "providers": [], "notification_providers": [] } } }), "owner_routes/a/notification_providers"),
-            (json!({ "owner_routes": { "a": { "acknowledgement_minutes": 1, "ack_minutes": 1 } } }), "owner_routes/a/ack_minutes"),
-            (json!({ "owner_routes": [{ "escalation_owner": "b", "manager": "b" }] }), "owner_routes/0/manager"),
-            (window(json!({ "id": "a", "window_id": "a" })), "maintenance_windows/0/id"),
-            (window(json!({ "starts_at": "2026-01-01" })), "maintenance_windows/0/starts_at"),
-            (window(json!({ "ends_at": "2026-01-01" })), "maintenance_windows/0/ends_at"),
-            (window(json!({ "reason": "a", "description": "a" })), "maintenance_windows/0/description"),
-            (json!({ "calendars": { "a": { "unavailable_windows": [], "blackout_windows": [] } } }), "calendars/a/blackout_windows"),
+            (
+                json!({ "owner_routes": { "a": { "providers": [], "notification_providers": [] } } }),
+                "owner_routes/a/notification_providers",
+            ),
+            (
+                json!({ "owner_routes": { "a": { "acknowledgement_minutes": 1, "ack_minutes": 1 } } }),
+                "owner_routes/a/ack_minutes",
+            ),
+            (
+                json!({ "owner_routes": [{ "escalation_owner": "b", "manager": "b" }] }),
+                "owner_routes/0/manager",
+            ),
+            (
+                window(json!({ "id": "a", "window_id": "a" })),
+                "maintenance_windows/0/id",
+            ),
+            (
+                window(json!({ "starts_at": "2026-01-01" })),
+                "maintenance_windows/0/starts_at",
+            ),
+            (
+                window(json!({ "ends_at": "2026-01-01" })),
+                "maintenance_windows/0/ends_at",
+            ),
+            (
+                window(json!({ "reason": "a", "description": "a" })),
+                "maintenance_windows/0/description",
+            ),
+            (
+                json!({ "calendars": { "a": { "unavailable_windows": [], "blackout_windows": [] } } }),
+                "calendars/a/blackout_windows",
+            ),
         ];
         for (request, pointer) in cases {
             let error = parse(&request).unwrap_err();
-            assert!(matches!(error, ScheduleError::TwoNames { .. }), "{request}: {error}");
-            assert_eq!(error.pointer(), Some(format!("/routing_policy/{pointer}").as_str()));
+            assert!(
+                matches!(error, ScheduleError::TwoNames { .. }),
+                "{request}: {error}"
+            );
+            assert_eq!(
+                error.pointer(),
+                Some(format!("/routing_policy/{pointer}").as_str())
+            );
         }
         assert_eq!(
             refused(&json!({ "calendars": {}, "owner_calendars": {} })),
             "`/routing_policy/owner_calendars` and `/routing_policy/calendars` are two names of the same thing; \
              give one of them"
         );
-        assert!(parse(&json!({ "owner_routes": null, "routing_rules": {} })).is_ok(), "null names nothing");
+        assert!(
+            parse(&json!({ "owner_routes": null, "routing_rules": {} })).is_ok(),
+            "null names nothing"
+        );
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn a_wrong_type_is_refused_with_its_pointer() {
         let window = |key: &str, value: Value| {
             let mut window = json!({ "start_at": "2026-01-01", "end_at": "2026-01-02" });
@@ -516,37 +629,130 @@ mod tests {
         let cases = [
             (json!([]), "`/routing_policy` must be an object"),
             (json!("none"), "`/routing_policy` must be an object"),
-            (json!({ "owner_routes": "ana" }), "`/routing_policy/owner_routes` must be an object of rules by owner, or a list of rules"),
-            (json!({ "owner_routes": { "ana/b": "slack" } }), "`/routing_policy/owner_routes/ana~1b` must be an object"),
-            (json!({ "owner_routes": { " ": {} } }), "`/routing_policy/owner_routes` must be an object whose keys are owners, none of them empty"),
-            (json!({ "owner_routes": { "ana": {}, " ana": {} } }), "`/routing_policy/owner_routes/ana` is there more than once"),
-            (json!({ "routing_rules": [null] }), "`/routing_policy/routing_rules/0` must be an object"),
-            (json!({ "routing_rules": [{ "owners": 5 }] }), "`/routing_policy/routing_rules/0/owners` must be a text or a list of texts"),
-            (json!({ "routing_rules": [{ "owners": ["ana", " "] }] }), "`/routing_policy/routing_rules/0/owners/1` must be a non-empty text"),
-            (json!({ "routing_rules": [{ "providers": {} }] }), "`/routing_policy/routing_rules/0/providers` must be a text or a list of texts"),
-            (json!({ "routing_rules": [{ "ack_minutes": true }] }), "`/routing_policy/routing_rules/0/ack_minutes` must be a number of minutes"),
-            (json!({ "routing_rules": [{ "manager": ["b"] }] }), "`/routing_policy/routing_rules/0/manager` must be a text"),
-            (json!({ "acknowledgement_minutes": [] }), "`/routing_policy/acknowledgement_minutes` must be a number of minutes"),
-            (json!({ "acknowledgement_minutes": 4_294_967_296_u64 }), "`/routing_policy/acknowledgement_minutes` must be at most 4294967295 minutes"),
-            (json!({ "default_slo": 5 }), "`/routing_policy/default_slo` must be an object"),
-            (json!({ "default_slo": { "acknowledgement_minutes": {} } }), "`/routing_policy/default_slo/acknowledgement_minutes` must be a number of minutes"),
-            (json!({ "suppression_windows": {} }), "`/routing_policy/suppression_windows` must be a list"),
-            (json!({ "maintenance_windows": [{ "end_at": "2026-01-01" }] }), "`/routing_policy/maintenance_windows/0/start_at` must be a time"),
-            (json!({ "maintenance_windows": [{ "starts_at": "2026-01-01" }] }), "`/routing_policy/maintenance_windows/0/end_at` must be a time"),
-            (window("start_at", json!(5)), "`/routing_policy/suppression_windows/0/start_at` must be a time"),
-            (window("start_at", json!("noon")), "`/routing_policy/suppression_windows/0/start_at` is not an RFC 3339 time with an offset, such as 2026-01-02T03:04:05Z"),
-            (window("start_at", json!("2026-01-03")), "`/routing_policy/suppression_windows/0` ends before it starts"),
-            (window("schedule_ids", json!(1)), "`/routing_policy/suppression_windows/0/schedule_ids` must be a text or a list of texts"),
-            (window("providers", json!([1])), "`/routing_policy/suppression_windows/0/providers/0` must be a non-empty text"),
-            (window("owners", json!(false)), "`/routing_policy/suppression_windows/0/owners` must be a text or a list of texts"),
-            (window("id", json!(7)), "`/routing_policy/suppression_windows/0/id` must be a text"),
-            (window("reason", json!({})), "`/routing_policy/suppression_windows/0/reason` must be a text"),
-            (json!({ "owner_calendars": [] }), "`/routing_policy/owner_calendars` must be an object by owner"),
-            (json!({ "calendars": { "ana": false } }), "`/routing_policy/calendars/ana` must be an object"),
-            (json!({ "calendars": { "ana": { "available": "false" } } }), "`/routing_policy/calendars/ana/available` must be true or false"),
-            (json!({ "calendars": { "ana": { "reason": 1 } } }), "`/routing_policy/calendars/ana/reason` must be a text"),
-            (json!({ "calendars": { "ana": { "blackout_windows": {} } } }), "`/routing_policy/calendars/ana/blackout_windows` must be a list"),
-            (json!({ "calendars": { "ana": { "blackout_windows": [{}] } } }), "`/routing_policy/calendars/ana/blackout_windows/0/start_at` must be a time"),
+            (
+                json!({ "owner_routes": "ana" }),
+                "`/routing_policy/owner_routes` must be an object of rules by owner, or a list of rules",
+            ),
+            (
+                json!({ "owner_routes": { "ana/b": "slack" } }),
+                "`/routing_policy/owner_routes/ana~1b` must be an object",
+            ),
+            (
+                json!({ "owner_routes": { " ": {} } }),
+                "`/routing_policy/owner_routes` must be an object whose keys are owners, none of them empty",
+            ),
+            (
+                json!({ "owner_routes": { "ana": {}, " ana": {} } }),
+                "`/routing_policy/owner_routes/ana` is there more than once",
+            ),
+            (
+                json!({ "routing_rules": [null] }),
+                "`/routing_policy/routing_rules/0` must be an object",
+            ),
+            (
+                json!({ "routing_rules": [{ "owners": 5 }] }),
+                "`/routing_policy/routing_rules/0/owners` must be a text or a list of texts",
+            ),
+            (
+                json!({ "routing_rules": [{ "owners": ["ana", " "] }] }),
+                "`/routing_policy/routing_rules/0/owners/1` must be a non-empty text",
+            ),
+            (
+                json!({ "routing_rules": [{ "providers": {} }] }),
+                "`/routing_policy/routing_rules/0/providers` must be a text or a list of texts",
+            ),
+            (
+                json!({ "routing_rules": [{ "ack_minutes": true }] }),
+                "`/routing_policy/routing_rules/0/ack_minutes` must be a number of minutes",
+            ),
+            (
+                json!({ "routing_rules": [{ "manager": ["b"] }] }),
+                "`/routing_policy/routing_rules/0/manager` must be a text",
+            ),
+            (
+                json!({ "acknowledgement_minutes": [] }),
+                "`/routing_policy/acknowledgement_minutes` must be a number of minutes",
+            ),
+            (
+                json!({ "acknowledgement_minutes": 4_294_967_296_u64 }),
+                "`/routing_policy/acknowledgement_minutes` must be at most 4294967295 minutes",
+            ),
+            (
+                json!({ "default_slo": 5 }),
+                "`/routing_policy/default_slo` must be an object",
+            ),
+            (
+                json!({ "default_slo": { "acknowledgement_minutes": {} } }),
+                "`/routing_policy/default_slo/acknowledgement_minutes` must be a number of minutes",
+            ),
+            (
+                json!({ "suppression_windows": {} }),
+                "`/routing_policy/suppression_windows` must be a list",
+            ),
+            (
+                json!({ "maintenance_windows": [{ "end_at": "2026-01-01" }] }),
+                "`/routing_policy/maintenance_windows/0/start_at` must be a time",
+            ),
+            (
+                json!({ "maintenance_windows": [{ "starts_at": "2026-01-01" }] }),
+                "`/routing_policy/maintenance_windows/0/end_at` must be a time",
+            ),
+            (
+                window("start_at", json!(5)),
+                "`/routing_policy/suppression_windows/0/start_at` must be a time",
+            ),
+            (
+                window("start_at", json!("noon")),
+                "`/routing_policy/suppression_windows/0/start_at` is not an RFC 3339 time with an offset, such as 2026-01-02T03:04:05Z",
+            ),
+            (
+                window("start_at", json!("2026-01-03")),
+                "`/routing_policy/suppression_windows/0` ends before it starts",
+            ),
+            (
+                window("schedule_ids", json!(1)),
+                "`/routing_policy/suppression_windows/0/schedule_ids` must be a text or a list of texts",
+            ),
+            (
+                window("providers", json!([1])),
+                "`/routing_policy/suppression_windows/0/providers/0` must be a non-empty text",
+            ),
+            (
+                window("owners", json!(false)),
+                "`/routing_policy/suppression_windows/0/owners` must be a text or a list of texts",
+            ),
+            (
+                window("id", json!(7)),
+                "`/routing_policy/suppression_windows/0/id` must be a text",
+            ),
+            (
+                window("reason", json!({})),
+                "`/routing_policy/suppression_windows/0/reason` must be a text",
+            ),
+            (
+                json!({ "owner_calendars": [] }),
+                "`/routing_policy/owner_calendars` must be an object by owner",
+            ),
+            (
+                json!({ "calendars": { "ana": false } }),
+                "`/routing_policy/calendars/ana` must be an object",
+            ),
+            (
+                json!({ "calendars": { "ana": { "available": "false" } } }),
+                "`/routing_policy/calendars/ana/available` must be true or false",
+            ),
+            (
+                json!({ "calendars": { "ana": { "reason": 1 } } }),
+                "`/routing_policy/calendars/ana/reason` must be a text",
+            ),
+            (
+                json!({ "calendars": { "ana": { "blackout_windows": {} } } }),
+                "`/routing_policy/calendars/ana/blackout_windows` must be a list",
+            ),
+            (
+                json!({ "calendars": { "ana": { "blackout_windows": [{}] } } }),
+                "`/routing_policy/calendars/ana/blackout_windows/0/start_at` must be a time",
+            ),
         ];
         for (request, message) in cases {
             assert_eq!(refused(&request), message, "{request}");
@@ -557,16 +763,35 @@ mod tests {
     fn an_unknown_key_is_refused_by_name() {
         let cases = [
             (json!({ "maintenance_window": [] }), "maintenance_window"),
-            (json!({ "owner_routes": { "ana": { "owners": [] } } }), "owner_routes/ana/owners"),
-            (json!({ "owner_routes": [{ "owner": "ana" }] }), "owner_routes/0/owner"),
+            (
+                json!({ "owner_routes": { "ana": { "owners": [] } } }),
+                "owner_routes/ana/owners",
+            ),
+            (
+                json!({ "owner_routes": [{ "owner": "ana" }] }),
+                "owner_routes/0/owner",
+            ),
             (json!({ "default_slo": { "minutes": 5 } }), "default_slo/minutes"),
-            (json!({ "maintenance_windows": [{ "recurrence": "weekly" }] }), "maintenance_windows/0/recurrence"),
-            (json!({ "owner_calendars": { "ana": { "timezone": "UTC" } } }), "owner_calendars/ana/timezone"),
-            (json!({ "calendars": { "a": { "blackout_windows": [{ "ends": "" }] } } }), "calendars/a/blackout_windows/0/ends"),
+            (
+                json!({ "maintenance_windows": [{ "recurrence": "weekly" }] }),
+                "maintenance_windows/0/recurrence",
+            ),
+            (
+                json!({ "owner_calendars": { "ana": { "timezone": "UTC" } } }),
+                "owner_calendars/ana/timezone",
+            ),
+            (
+                json!({ "calendars": { "a": { "blackout_windows": [{ "ends": "" }] } } }),
+                "calendars/a/blackout_windows/0/ends",
+            ),
         ];
         for (request, pointer) in cases {
             let pointer = format!("/routing_policy/{pointer}");
-            assert_eq!(parse(&request), Err(ScheduleError::UnknownKey { pointer }), "{request}");
+            assert_eq!(
+                parse(&request),
+                Err(ScheduleError::UnknownKey { pointer }),
+                "{request}"
+            );
         }
     }
 
@@ -574,11 +799,26 @@ mod tests {
     fn the_policys_minutes_count_before_the_default_slo() {
         let minutes = |request: Value| parse(&request).unwrap().acknowledgement_minutes;
         let slo = json!({ "acknowledgement_minutes": 30 });
-        assert_eq!(minutes(json!({ "acknowledgement_minutes": 20, "default_slo": slo })), Some(20));
-        assert_eq!(minutes(json!({ "acknowledgement_minutes": 0, "default_slo": slo })), Some(30));
-        assert_eq!(minutes(json!({ "acknowledgement_minutes": "", "default_slo": slo })), Some(30));
-        assert_eq!(minutes(json!({ "acknowledgement_minutes": "soon", "default_slo": slo })), Some(60));
-        assert_eq!(minutes(json!({ "acknowledgement_minutes": -5, "default_slo": slo })), Some(60));
+        assert_eq!(
+            minutes(json!({ "acknowledgement_minutes": 20, "default_slo": slo })),
+            Some(20)
+        );
+        assert_eq!(
+            minutes(json!({ "acknowledgement_minutes": 0, "default_slo": slo })),
+            Some(30)
+        );
+        assert_eq!(
+            minutes(json!({ "acknowledgement_minutes": "", "default_slo": slo })),
+            Some(30)
+        );
+        assert_eq!(
+            minutes(json!({ "acknowledgement_minutes": "soon", "default_slo": slo })),
+            Some(60)
+        );
+        assert_eq!(
+            minutes(json!({ "acknowledgement_minutes": -5, "default_slo": slo })),
+            Some(60)
+        );
         assert_eq!(minutes(json!({ "default_slo": null })), None);
         assert_eq!(minutes(json!({ "default_slo": {} })), None);
     }
@@ -588,10 +828,18 @@ mod tests {
         let policy = parse(&json!({ "owner_routes": [
             {}, { "providers": [], "ack_minutes": 0, "manager": "" }, { "providers": null, "ack_minutes": null, "manager": null }
         ] }));
-        let OwnerRoutes::InOrder(rules) = policy.unwrap().owner_routes else { panic!("a list stays a list") };
+        let OwnerRoutes::InOrder(rules) = policy.unwrap().owner_routes else {
+            panic!("a list stays a list")
+        };
         assert_eq!(rules[0], OwnerRule::default());
         assert_eq!(rules[1].providers, Some(Vec::new()));
-        assert_eq!((rules[1].acknowledgement_minutes, rules[1].escalation_owner.clone()), (Some(0), Some(Text::empty())));
+        assert_eq!(
+            (
+                rules[1].acknowledgement_minutes,
+                rules[1].escalation_owner.clone()
+            ),
+            (Some(0), Some(Text::empty()))
+        );
         assert_eq!(rules[1], rules[2]);
     }
 
@@ -601,8 +849,14 @@ mod tests {
             let policy =
                 parse(&json!({ "maintenance_windows": [{ "id": id, "start_at": "2026-01-01", "end_at": "2026-01-01" }] }))
                     .unwrap();
-            assert_eq!(policy.maintenance_windows[0].window_id.as_str(), "maintenance-window");
-            assert_eq!(policy.maintenance_windows[0].start_at, policy.maintenance_windows[0].end_at);
+            assert_eq!(
+                policy.maintenance_windows[0].window_id.as_str(),
+                "maintenance-window"
+            );
+            assert_eq!(
+                policy.maintenance_windows[0].start_at,
+                policy.maintenance_windows[0].end_at
+            );
         }
     }
 
@@ -612,19 +866,34 @@ mod tests {
         let cases = [
             (json!({ secret: 1 }), ""),
             (json!({ "owner_routes": { secret: {} } }), "/owner_routes"),
-            (json!({ "owner_routes": [{ "owners": [secret] }] }), "/owner_routes/0/owners/0"),
-            (json!({ "owner_routes": { "a": { "providers": secret } } }), "/owner_routes/a/providers"),
-            (json!({ "owner_routes": { "a": { "manager": secret } } }), "/owner_routes/a/manager"),
+            (
+                json!({ "owner_routes": [{ "owners": [secret] }] }),
+                "/owner_routes/0/owners/0",
+            ),
+            (
+                json!({ "owner_routes": { "a": { "providers": secret } } }),
+                "/owner_routes/a/providers",
+            ),
+            (
+                json!({ "owner_routes": { "a": { "manager": secret } } }),
+                "/owner_routes/a/manager",
+            ),
             (
                 json!({ "maintenance_windows": [{ "start_at": "2026-01-01", "end_at": "2026-01-01", "reason": secret }] }),
                 "/maintenance_windows/0/reason",
             ),
-            (json!({ "calendars": { "a": { "reason": secret } } }), "/calendars/a/reason"),
+            (
+                json!({ "calendars": { "a": { "reason": secret } } }),
+                "/calendars/a/reason",
+            ),
         ];
         for (request, pointer) in cases {
             let error = parse(&request).unwrap_err();
             assert!(matches!(error, ScheduleError::NotPublicSafe(_)), "{request}");
-            assert_eq!(error.pointer(), Some(format!("/routing_policy{pointer}").as_str()));
+            assert_eq!(
+                error.pointer(),
+                Some(format!("/routing_policy{pointer}").as_str())
+            );
             assert!(!error.to_string().contains(secret));
         }
     }

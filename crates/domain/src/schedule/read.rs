@@ -44,8 +44,9 @@ pub(super) fn safe(at: At<'_>, field: Field, raw: &str) -> Result<Text, Schedule
 }
 
 /// The refusal with the JSON pointer in place of the field's own name.
-pub(super) fn unsafe_at(at: At<'_>, error: NotPublicSafe) -> ScheduleError {
-    ScheduleError::NotPublicSafe(NotPublicSafe { field: at.to_string(), ..error })
+pub(super) fn unsafe_at(at: At<'_>, mut error: NotPublicSafe) -> ScheduleError {
+    error.field = at.to_string();
+    ScheduleError::NotPublicSafe(error)
 }
 
 /// A time as the published system reads it (contract wire 0.1): RFC 3339, without offset as UTC, or a date.
@@ -76,6 +77,9 @@ fn says_nothing(value: &Value) -> bool {
     }
 }
 
+/// A text, and its index if it came in a list.
+type Placed<'v> = (Option<usize>, &'v str);
+
 /// Reads values and keeps, or raises, what is wrong with them.
 ///
 /// Every method that reads a value gives `Ok(None)` for one that is wrong, after the problem was kept; null is
@@ -90,12 +94,20 @@ pub(super) struct Reader {
 impl Reader {
     /// For a request: the first problem is an error.
     pub(super) const fn strict() -> Self {
-        Self { strict: true, problems: Vec::new(), unread_keys: Vec::new() }
+        Self {
+            strict: true,
+            problems: Vec::new(),
+            unread_keys: Vec::new(),
+        }
     }
 
     /// For a file: problems are kept. Only a text that is not public-safe is an error.
     pub(super) const fn tolerant() -> Self {
-        Self { strict: false, problems: Vec::new(), unread_keys: Vec::new() }
+        Self {
+            strict: false,
+            problems: Vec::new(),
+            unread_keys: Vec::new(),
+        }
     }
 
     /// The problems since the last call.
@@ -118,8 +130,15 @@ impl Reader {
     }
 
     /// Raises or keeps that a value is not what it should be.
-    pub(super) fn wrong<T>(&mut self, at: At<'_>, expected: &'static str) -> Result<Option<T>, ScheduleError> {
-        self.problem(ScheduleError::Expected { pointer: at.to_string(), expected })?;
+    pub(super) fn wrong<T>(
+        &mut self,
+        at: At<'_>,
+        expected: &'static str,
+    ) -> Result<Option<T>, ScheduleError> {
+        self.problem(ScheduleError::Expected {
+            pointer: at.to_string(),
+            expected,
+        })?;
         Ok(None)
     }
 
@@ -130,7 +149,9 @@ impl Reader {
         value: &'v Value,
         keys: &[&str],
     ) -> Result<Option<&'v Map<String, Value>>, ScheduleError> {
-        let Value::Object(members) = value else { return self.wrong(at, "an object") };
+        let Value::Object(members) = value else {
+            return self.wrong(at, "an object");
+        };
         for key in members.keys().filter(|key| !keys.contains(&key.as_str())) {
             Text::parse(KEY, key).map_err(|error| unsafe_at(at, error))?;
             let pointer = At::Key(&at, key).to_string();
@@ -157,7 +178,10 @@ impl Reader {
             && !b.is_null()
         {
             let pointer = |name| At::Key(&at, name).to_string();
-            return Err(ScheduleError::TwoNames { first: pointer(first), second: pointer(second) });
+            return Err(ScheduleError::TwoNames {
+                first: pointer(first),
+                second: pointer(second),
+            });
         }
         let mut given = given.into_iter().flatten();
         let first = given.clone().next();
@@ -191,11 +215,16 @@ impl Reader {
 
     /// A time.
     pub(super) fn time(&mut self, at: At<'_>, value: &Value) -> Result<Option<Timestamp>, ScheduleError> {
-        let Value::String(text) = value else { return self.wrong(at, "a time") };
+        let Value::String(text) = value else {
+            return self.wrong(at, "a time");
+        };
         match published_time(text) {
             Ok(time) => Ok(Some(time)),
             Err(cause) => {
-                self.problem(ScheduleError::Time { pointer: at.to_string(), cause })?;
+                self.problem(ScheduleError::Time {
+                    pointer: at.to_string(),
+                    cause,
+                })?;
                 Ok(None)
             }
         }
@@ -215,9 +244,13 @@ impl Reader {
             let (name, value) = self.either(at, members, names)?.unwrap_or((name, &Value::Null));
             *time = self.time(At::Key(&at, name), value)?;
         }
-        let (Some(start), Some(end)) = (start, end) else { return Ok(None) };
+        let (Some(start), Some(end)) = (start, end) else {
+            return Ok(None);
+        };
         if end < start {
-            self.problem(ScheduleError::Reversed { pointer: at.to_string() })?;
+            self.problem(ScheduleError::Reversed {
+                pointer: at.to_string(),
+            })?;
             return Ok(None);
         }
         Ok(Some((start, end)))
@@ -228,7 +261,7 @@ impl Reader {
         &mut self,
         at: At<'_>,
         value: &'v Value,
-    ) -> Result<Option<Vec<(Option<usize>, &'v str)>>, ScheduleError> {
+    ) -> Result<Option<Vec<Placed<'v>>>, ScheduleError> {
         match value {
             Value::Null => Ok(Some(Vec::new())),
             Value::String(text) if text.trim().is_empty() => Ok(Some(Vec::new())),
@@ -254,8 +287,14 @@ impl Reader {
         field: Field,
         value: &Value,
     ) -> Result<Option<Vec<Text>>, ScheduleError> {
-        let Some(strings) = self.strings(at, value)? else { return Ok(None) };
-        strings.into_iter().map(|(index, raw)| safe(place(&at, index), field, raw)).collect::<Result<_, _>>().map(Some)
+        let Some(strings) = self.strings(at, value)? else {
+            return Ok(None);
+        };
+        strings
+            .into_iter()
+            .map(|(index, raw)| safe(place(&at, index), field, raw))
+            .collect::<Result<_, _>>()
+            .map(Some)
     }
 
     /// Providers in the order given: a text with commas between them, or a list; null and an empty text are none.
@@ -264,10 +303,16 @@ impl Reader {
         at: At<'_>,
         value: &Value,
     ) -> Result<Option<Vec<Provider>>, ScheduleError> {
-        let Some(strings) = self.strings(at, value)? else { return Ok(None) };
+        let Some(strings) = self.strings(at, value)? else {
+            return Ok(None);
+        };
         let mut providers = Vec::with_capacity(strings.len());
         for (index, raw) in strings {
-            let names = if index.is_none() { raw.split(',').collect() } else { vec![raw] };
+            let names = if index.is_none() {
+                raw.split(',').collect()
+            } else {
+                vec![raw]
+            };
             for name in names {
                 let provider = Provider::parse(name).map_err(|error| unsafe_at(place(&at, index), error))?;
                 if provider.is_empty() {
@@ -288,7 +333,10 @@ impl Reader {
             Value::Number(number) => match (number.as_i64(), number.as_u64(), number.as_f64()) {
                 (Some(whole), ..) => i128::from(whole),
                 (None, Some(whole), _) => i128::from(whole),
-                #[expect(clippy::cast_possible_truncation, reason = "truncating is the rule, and the cast saturates")]
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "truncating is the rule, and the cast saturates"
+                )]
                 (None, None, float) => float.unwrap_or_default() as i128,
             },
             Value::String(text) => parse_whole(text.trim()).unwrap_or_default(),
@@ -297,13 +345,13 @@ impl Reader {
         if whole <= 0 {
             return Ok(Some(DEFAULT_ACKNOWLEDGEMENT_MINUTES));
         }
-        match u32::try_from(whole) {
-            Ok(minutes) => Ok(Some(minutes)),
-            Err(_) => {
-                self.problem(ScheduleError::MinutesTooLarge { pointer: at.to_string() })?;
-                Ok(None)
-            }
+        if let Ok(minutes) = u32::try_from(whole) {
+            return Ok(Some(minutes));
         }
+        self.problem(ScheduleError::MinutesTooLarge {
+            pointer: at.to_string(),
+        })?;
+        Ok(None)
     }
 }
 
@@ -321,7 +369,11 @@ fn parse_whole(text: &str) -> Option<i128> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    Some(text.parse().unwrap_or(if text.starts_with('-') { i128::MIN } else { i128::MAX }))
+    Some(text.parse().unwrap_or(if text.starts_with('-') {
+        i128::MIN
+    } else {
+        i128::MAX
+    }))
 }
 
 #[cfg(test)]
@@ -340,8 +392,17 @@ mod tests {
 
     #[test]
     fn a_time_may_lack_its_offset_or_be_a_date() {
-        for text in ["2026-01-02T00:00:00Z", "2026-01-02T01:00:00+01:00", "2026-01-02 00:00:00", " 2026-01-02 "] {
-            assert_eq!(published_time(text).unwrap().to_string(), "2026-01-02T00:00:00.000000Z", "{text}");
+        for text in [
+            "2026-01-02T00:00:00Z",
+            "2026-01-02T01:00:00+01:00",
+            "2026-01-02 00:00:00",
+            " 2026-01-02 ",
+        ] {
+            assert_eq!(
+                published_time(text).unwrap().to_string(),
+                "2026-01-02T00:00:00.000000Z",
+                "{text}"
+            );
         }
         for text in ["", "2026-13-02", "soon", "2026-01-0é"] {
             assert!(published_time(text).is_err(), "{text}");
@@ -368,17 +429,30 @@ mod tests {
             (json!(u32::MAX), u32::MAX),
         ];
         for (value, expected) in cases {
-            assert_eq!(Reader::strict().minutes(ROOT, &value), Ok(Some(expected)), "{value}");
+            assert_eq!(
+                Reader::strict().minutes(ROOT, &value),
+                Ok(Some(expected)),
+                "{value}"
+            );
         }
     }
 
     #[test]
     fn minutes_beyond_any_calendar_or_of_another_type_are_a_problem() {
-        let large = ["4294967296", "18446744073709551615", "1e300", "\"99999999999999999999999999999999999999999999\""];
+        let large = [
+            "4294967296",
+            "18446744073709551615",
+            "1e300",
+            "\"99999999999999999999999999999999999999999999\"",
+        ];
         for text in large {
             let value: Value = serde_json::from_str(text).unwrap();
             let error = Reader::strict().minutes(ROOT, &value).unwrap_err();
-            assert_eq!(error, ScheduleError::MinutesTooLarge { pointer: "/x".into() }, "{text}");
+            assert_eq!(
+                error,
+                ScheduleError::MinutesTooLarge { pointer: "/x".into() },
+                "{text}"
+            );
         }
         for value in [json!(true), json!(false), json!([]), json!([5]), json!({})] {
             let mut reader = Reader::tolerant();
@@ -390,8 +464,14 @@ mod tests {
     #[test]
     fn of_two_spellings_the_first_stays() {
         let mut reader = Reader::strict();
-        let providers = reader.providers(ROOT, &json!("teams, Slack,slack ,Pager-Duty")).unwrap().unwrap();
-        let names: Vec<_> = sorted_unique(providers).iter().map(|p| p.as_str().to_owned()).collect();
+        let providers = reader
+            .providers(ROOT, &json!("teams, Slack,slack ,Pager-Duty"))
+            .unwrap()
+            .unwrap();
+        let names: Vec<_> = sorted_unique(providers)
+            .iter()
+            .map(|p| p.as_str().to_owned())
+            .collect();
         assert_eq!(names, ["Pager-Duty", "Slack", "teams"]);
         assert!(reader.providers(ROOT, &json!("slack,,teams")).is_err());
         assert!(reader.providers(ROOT, &json!(["slack", ""])).is_err());

@@ -12,8 +12,8 @@ use super::policy::{
 };
 use super::read::{At, Reader, member};
 use super::{
-    Days, HistorySummary, Mode, ScheduleError, ScheduleSettings, ScheduleStatus, fixed, history, listed, prose,
-    rounded_days,
+    Days, HistorySummary, Mode, ScheduleError, ScheduleSettings, ScheduleStatus, fixed, history, listed,
+    prose, rounded_days,
 };
 use crate::evidence::PRODUCT;
 use crate::id::MAX_ID_CHARS;
@@ -162,7 +162,8 @@ impl ScheduleFile {
         }
         self.owner_routes = schedule_owner_routes(reader, at, members)?;
         let windows = At::Key(&at, "maintenance_windows");
-        self.maintenance_windows = maintenance_windows(reader, windows, member(members, "maintenance_windows"))?;
+        self.maintenance_windows =
+            maintenance_windows(reader, windows, member(members, "maintenance_windows"))?;
         let calendars = At::Key(&at, "owner_calendars");
         self.owner_calendars = owner_calendars(reader, calendars, member(members, "owner_calendars"))?;
         Ok(())
@@ -258,6 +259,7 @@ pub enum CheckDetail {
 /// The schedule, as the report shows it. Rules, windows and calendars are shown as they were understood: under
 /// their first names, with times in UTC, without what could not be read.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "the published shape")]
 pub struct ScheduleSummary {
     /// Whether every check but the first passes.
     pub valid: bool,
@@ -355,18 +357,33 @@ impl ScheduleReport {
         let requested =
             file.is_some() || settings.mode == Mode::Promoted || !settings.schedule_path.as_str().is_empty();
         let mut operator_notes = vec![
-            fixed("this service plans notifications and keeps the answers; systems of the operator send them"),
+            fixed(
+                "this service plans notifications and keeps the answers; systems of the operator send them",
+            ),
             fixed("a schedule that is invalid or overdue needs attention, and its plans are critical"),
         ];
         if let Some(file) = file.as_ref().filter(|file| !file.unread_keys.is_empty()) {
-            let keys: Vec<_> = file.unread_keys.iter().map(|pointer| format!("`{pointer}`")).collect();
+            let keys: Vec<_> = file
+                .unread_keys
+                .iter()
+                .map(|pointer| format!("`{pointer}`"))
+                .collect();
             operator_notes.push(prose(&format!("nothing is read from {}", listed(&keys, ", ")))?);
         }
         let (schedule, file_holds) = summary(file, last_drill_at, settings, now)?;
         let status = match &schedule {
             _ if !requested => ScheduleStatus::NotRequested,
-            ScheduleSummary { valid: true, stale: false, due_soon: true, .. } => ScheduleStatus::DueSoon,
-            ScheduleSummary { valid: true, stale: false, .. } => ScheduleStatus::Ready,
+            ScheduleSummary {
+                valid: true,
+                stale: false,
+                due_soon: true,
+                ..
+            } => ScheduleStatus::DueSoon,
+            ScheduleSummary {
+                valid: true,
+                stale: false,
+                ..
+            } => ScheduleStatus::Ready,
             _ => ScheduleStatus::NeedsAttention,
         };
         Ok(Self {
@@ -408,22 +425,27 @@ fn summary(
     let routes_valid = file.routing_problems.is_empty()
         && !file.owners.is_empty()
         && !file.notification_providers.is_empty();
-    let valid =
-        file_holds && active && interval.is_some() && next_due.is_some() && !stale && routes_valid;
+    let valid = file_holds && active && interval.is_some() && next_due.is_some() && !stale && routes_valid;
 
     let message = match (given, file_holds, valid) {
         (false, ..) => fixed("no schedule is given, or its file cannot be read"),
-        (_, false, _) => prose(&format!("the schedule cannot be used: {}", listed(&file.file_problems, "; ")))?,
+        (_, false, _) => prose(&format!(
+            "the schedule cannot be used: {}",
+            listed(&file.file_problems, "; ")
+        ))?,
         (.., true) => fixed("the schedule is valid"),
         (.., false) => fixed("the schedule can be read and is not valid; the checks say why"),
     };
     let next_due_message = match (&file.next_due_problems[..], file.next_due_at, next_due) {
         (_, Some(_), _) => fixed("the schedule says when the next drill is due"),
         ([], None, Some(_)) => fixed("the next drill is due one interval after the last one"),
-        ([], None, None) => fixed("neither the schedule nor a last drill with an interval says when the next drill is due"),
-        (problems, None, Some(_)) => {
-            prose(&format!("{}; the next drill is due one interval after the last one", listed(problems, "; ")))?
+        ([], None, None) => {
+            fixed("neither the schedule nor a last drill with an interval says when the next drill is due")
         }
+        (problems, None, Some(_)) => prose(&format!(
+            "{}; the next drill is due one interval after the last one",
+            listed(problems, "; ")
+        ))?,
         (problems, None, None) => prose(&listed(problems, "; "))?,
     };
     let notification_message = match routes_valid {
@@ -440,7 +462,10 @@ fn summary(
         active,
         cadence_valid: interval.is_some(),
         interval_days,
-        next_due_at: next_due.map(|due| prose(&due.to_string())).transpose()?.unwrap_or_default(),
+        next_due_at: next_due
+            .map(|due| prose(&due.to_string()))
+            .transpose()?
+            .unwrap_or_default(),
         days_until_due: until_due.map(rounded_days),
         stale,
         due_soon,
@@ -452,7 +477,11 @@ fn summary(
         owner_calendars: file.owner_calendars,
         runbook_ref: file.runbook_ref,
         message,
-        active_message: say(active, "the schedule is active", "the schedule's `status` is not `active`"),
+        active_message: say(
+            active,
+            "the schedule is active",
+            "the schedule's `status` is not `active`",
+        ),
         cadence_message: say(
             interval.is_some(),
             "the schedule has an interval",
@@ -478,7 +507,11 @@ fn checks(
 ) -> Vec<ScheduleCheck> {
     let check = |id, holds, message: &Text, detail| ScheduleCheck {
         id,
-        status: if holds { CheckStatus::Pass } else { CheckStatus::Warn },
+        status: if holds {
+            CheckStatus::Pass
+        } else {
+            CheckStatus::Warn
+        },
         message: message.clone(),
         detail,
     };
@@ -487,8 +520,11 @@ fn checks(
     } else {
         "no schedule is asked for: none is given, none is configured, and the mode is not `promoted`"
     });
-    let file_message =
-        if file_holds { fixed("the schedule names its schema, its id and its runbook") } else { schedule.message.clone() };
+    let file_message = if file_holds {
+        fixed("the schedule names its schema, its id and its runbook")
+    } else {
+        schedule.message.clone()
+    };
     vec![
         check(
             "go_rollback_drill_schedule_requested",
@@ -515,7 +551,9 @@ fn checks(
             "go_rollback_drill_schedule_cadence",
             schedule.cadence_valid,
             &schedule.cadence_message,
-            CheckDetail::Cadence { interval_days: schedule.interval_days.clone() },
+            CheckDetail::Cadence {
+                interval_days: schedule.interval_days.clone(),
+            },
         ),
         check(
             "go_rollback_drill_schedule_next_due",
@@ -530,7 +568,9 @@ fn checks(
             "go_rollback_drill_schedule_not_stale",
             !schedule.stale,
             &schedule.stale_message,
-            CheckDetail::NotStale { stale: schedule.stale },
+            CheckDetail::NotStale {
+                stale: schedule.stale,
+            },
         ),
         check(
             "go_rollback_drill_notification_routes",
@@ -570,7 +610,10 @@ mod tests {
 
     fn with(changes: &Value) -> Value {
         let mut schedule = good();
-        schedule.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        schedule
+            .as_object_mut()
+            .unwrap()
+            .extend(changes.as_object().unwrap().clone());
         schedule
     }
 
@@ -584,8 +627,18 @@ mod tests {
 
     /// The names of the checks that warn, without what they have in common.
     fn warned(report: &ScheduleReport) -> Vec<&str> {
-        let warned = report.checks.iter().filter(|check| check.status == CheckStatus::Warn);
-        warned.map(|check| check.id.trim_start_matches("go_rollback_drill_").trim_start_matches("schedule_")).collect()
+        let warned = report
+            .checks
+            .iter()
+            .filter(|check| check.status == CheckStatus::Warn);
+        warned
+            .map(|check| {
+                check
+                    .id
+                    .trim_start_matches("go_rollback_drill_")
+                    .trim_start_matches("schedule_")
+            })
+            .collect()
     }
 
     #[test]
@@ -603,15 +656,33 @@ mod tests {
         let report = ScheduleReport::build(Some(&schedule), None, &settings, now()).unwrap();
         assert!(report.schedule.valid);
         let mut json = serde_json::to_value(&report).unwrap();
-        let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
+        let keys = |value: &Value| {
+            value
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
         assert_eq!(
             keys(&json),
             "schema_version product mode status rollback_drill_schedule_path rollback_drill_due_soon_days checks \
              schedule history operator_notes"
         );
         assert_eq!(
-            (&json["schema_version"], &json["mode"], &json["status"], &json["rollback_drill_due_soon_days"]),
-            (&json!(SCHEDULE_REPORT_SCHEMA), &json!("promoted"), &json!("due_soon"), &json!(14.0))
+            (
+                &json["schema_version"],
+                &json["mode"],
+                &json["status"],
+                &json["rollback_drill_due_soon_days"]
+            ),
+            (
+                &json!(SCHEDULE_REPORT_SCHEMA),
+                &json!("promoted"),
+                &json!("due_soon"),
+                &json!(14.0)
+            )
         );
         let prefix = "go_rollback_drill";
         assert_eq!(
@@ -678,17 +749,33 @@ mod tests {
     fn nothing_given_is_requested_only_by_path_or_promotion() {
         let status = |mode, path: &str| {
             let schedule_path = Text::parse(Field::line("path", 100), path).unwrap();
-            let settings = ScheduleSettings { mode, schedule_path, ..ScheduleSettings::default() };
+            let settings = ScheduleSettings {
+                mode,
+                schedule_path,
+                ..ScheduleSettings::default()
+            };
             let report = ScheduleReport::build(None, None, &settings, now()).unwrap();
             assert!(!report.schedule.valid);
-            assert_eq!(report.schedule.message.as_str(), "no schedule is given, or its file cannot be read");
+            assert_eq!(
+                report.schedule.message.as_str(),
+                "no schedule is given, or its file cannot be read"
+            );
             (report.status, report.checks[0].status)
         };
         for mode in [Mode::Disabled, Mode::Shadow, Mode::Enforce] {
-            assert_eq!(status(mode, ""), (ScheduleStatus::NotRequested, CheckStatus::Warn));
-            assert_eq!(status(mode, "schedule.json"), (ScheduleStatus::NeedsAttention, CheckStatus::Pass));
+            assert_eq!(
+                status(mode, ""),
+                (ScheduleStatus::NotRequested, CheckStatus::Warn)
+            );
+            assert_eq!(
+                status(mode, "schedule.json"),
+                (ScheduleStatus::NeedsAttention, CheckStatus::Pass)
+            );
         }
-        assert_eq!(status(Mode::Promoted, ""), (ScheduleStatus::NeedsAttention, CheckStatus::Pass));
+        assert_eq!(
+            status(Mode::Promoted, ""),
+            (ScheduleStatus::NeedsAttention, CheckStatus::Pass)
+        );
         // A schedule that comes with a request needs neither.
         assert_eq!(report(&good()).status, ScheduleStatus::DueSoon);
         assert_eq!(report(&json!({})).status, ScheduleStatus::NeedsAttention);
@@ -699,13 +786,28 @@ mod tests {
         let due = at("2026-06-05T08:00:00Z");
         let state = |now| {
             let report = report_at(&good(), now);
-            (report.status, report.schedule.stale, report.schedule.due_soon, report.schedule.valid)
+            (
+                report.status,
+                report.schedule.stale,
+                report.schedule.due_soon,
+                report.schedule.valid,
+            )
         };
         assert_eq!(state(due), (ScheduleStatus::DueSoon, false, true, true));
-        assert_eq!(state(due.plus_micros(-1)), (ScheduleStatus::DueSoon, false, true, true));
-        assert_eq!(state(due.plus_micros(1)), (ScheduleStatus::NeedsAttention, true, false, false));
+        assert_eq!(
+            state(due.plus_micros(-1)),
+            (ScheduleStatus::DueSoon, false, true, true)
+        );
+        assert_eq!(
+            state(due.plus_micros(1)),
+            (ScheduleStatus::NeedsAttention, true, false, false)
+        );
         let late = report_at(&good(), due.plus_micros(1));
-        assert_eq!(late.schedule.days_until_due, Some(0.0), "shown rounded, decided exactly");
+        assert_eq!(
+            late.schedule.days_until_due,
+            Some(0.0),
+            "shown rounded, decided exactly"
+        );
         assert_eq!(warned(&late), ["not_stale"]);
     }
 
@@ -714,13 +816,25 @@ mod tests {
         let due = at("2026-06-05T08:00:00Z");
         let edge = due.plus_micros(-14 * MICROS_PER_DAY);
         assert_eq!(report_at(&good(), edge).status, ScheduleStatus::DueSoon);
-        assert_eq!(report_at(&good(), edge.plus_micros(-1)).status, ScheduleStatus::Ready);
-        assert_eq!(report_at(&good(), edge.plus_micros(-1)).schedule.days_until_due, Some(14.0));
+        assert_eq!(
+            report_at(&good(), edge.plus_micros(-1)).status,
+            ScheduleStatus::Ready
+        );
+        assert_eq!(
+            report_at(&good(), edge.plus_micros(-1)).schedule.days_until_due,
+            Some(14.0)
+        );
         for never in [0.0, -1.0] {
-            let settings =
-                ScheduleSettings { due_soon_days: Days::parse(never).unwrap(), ..ScheduleSettings::default() };
+            let settings = ScheduleSettings {
+                due_soon_days: Days::parse(never).unwrap(),
+                ..ScheduleSettings::default()
+            };
             let report = ScheduleReport::build(Some(&good()), None, &settings, due).unwrap();
-            assert_eq!((report.status, report.schedule.due_soon), (ScheduleStatus::Ready, false), "{never}");
+            assert_eq!(
+                (report.status, report.schedule.due_soon),
+                (ScheduleStatus::Ready, false),
+                "{never}"
+            );
         }
     }
 
@@ -730,16 +844,30 @@ mod tests {
             { "executed_at": "2026-05-12T08:00:00Z" }, { "executed_at": "2026-05-01T08:00:00Z" }
         ] });
         let due = |changes: Value| {
-            let built =
-                ScheduleReport::build(Some(&with(&changes)), Some(&history), &ScheduleSettings::default(), now());
+            let built = ScheduleReport::build(
+                Some(&with(&changes)),
+                Some(&history),
+                &ScheduleSettings::default(),
+                now(),
+            );
             let schedule = built.unwrap().schedule;
-            (schedule.next_due_at.to_string(), schedule.next_due_message.to_string(), schedule.valid)
+            (
+                schedule.next_due_at.to_string(),
+                schedule.next_due_message.to_string(),
+                schedule.valid,
+            )
         };
         let derived = "2026-06-11T08:00:00.000000Z";
         let message = "the next drill is due one interval after the last one";
-        assert_eq!(due(json!({ "next_due_at": "2026-06-05" })).0, "2026-06-05T00:00:00.000000Z");
+        assert_eq!(
+            due(json!({ "next_due_at": "2026-06-05" })).0,
+            "2026-06-05T00:00:00.000000Z"
+        );
         for absent in [json!(null), json!("")] {
-            assert_eq!(due(json!({ "next_due_at": absent })), (derived.into(), message.into(), true));
+            assert_eq!(
+                due(json!({ "next_due_at": absent })),
+                (derived.into(), message.into(), true)
+            );
         }
         assert_eq!(
             due(json!({ "next_due_at": "soon" })),
@@ -751,8 +879,14 @@ mod tests {
                 true
             )
         );
-        assert_eq!(due(json!({ "next_due_at": 5 })).1, format!("`/schedule/next_due_at` must be a time; {message}"));
-        assert_eq!(due(json!({ "next_due_at": null, "interval_days": 30.5 })).0, "2026-06-11T20:00:00.000000Z");
+        assert_eq!(
+            due(json!({ "next_due_at": 5 })).1,
+            format!("`/schedule/next_due_at` must be a time; {message}")
+        );
+        assert_eq!(
+            due(json!({ "next_due_at": null, "interval_days": 30.5 })).0,
+            "2026-06-11T20:00:00.000000Z"
+        );
         let (text, _, valid) = due(json!({ "next_due_at": null, "interval_days": 0 }));
         assert_eq!((text.as_str(), valid), ("", false));
     }
@@ -763,7 +897,10 @@ mod tests {
         assert_eq!(report.schedule.days_until_due, None);
         assert!(report.schedule.stale && !report.schedule.due_soon);
         assert_eq!(warned(&report), ["next_due", "not_stale"]);
-        assert_eq!(report.schedule.stale_message.as_str(), "nobody knows when the next drill is due");
+        assert_eq!(
+            report.schedule.stale_message.as_str(),
+            "nobody knows when the next drill is due"
+        );
     }
 
     #[test]
@@ -772,7 +909,16 @@ mod tests {
             let report = report(&with(&json!({ "interval_days": good })));
             assert_eq!(report.schedule.interval_days.map(Value::Number), Some(good));
         }
-        for bad in [json!(0), json!(-1), json!(0.0), json!(true), json!("30"), json!(null), json!([30]), json!(3_652_426)] {
+        for bad in [
+            json!(0),
+            json!(-1),
+            json!(0.0),
+            json!(true),
+            json!("30"),
+            json!(null),
+            json!([30]),
+            json!(3_652_426),
+        ] {
             let report = report(&with(&json!({ "interval_days": bad })));
             assert_eq!(report.schedule.interval_days, None, "{bad}");
             assert_eq!(warned(&report), ["cadence"], "{bad}");
@@ -806,7 +952,11 @@ mod tests {
             let report = report(&with(&changes));
             assert!(!report.schedule.valid, "{changes}");
             assert_eq!(report.status, ScheduleStatus::NeedsAttention, "{changes}");
-            let warned: Vec<_> = report.checks.iter().filter(|check| check.status == CheckStatus::Warn).collect();
+            let warned: Vec<_> = report
+                .checks
+                .iter()
+                .filter(|check| check.status == CheckStatus::Warn)
+                .collect();
             assert_eq!(warned.len(), 1, "{changes}");
             assert!(warned[0].id.ends_with(check), "{changes}");
             assert_eq!(warned[0].message.as_str(), message, "{changes}");
@@ -817,8 +967,21 @@ mod tests {
     fn what_is_no_object_is_no_schedule() {
         for schedule in [json!(null), json!([]), json!("x")] {
             let report = report(&schedule);
-            assert_eq!(report.schedule.message.as_str(), "the schedule cannot be used: `/schedule` must be an object");
-            assert_eq!(warned(&report), ["file", "active", "cadence", "next_due", "not_stale", "notification_routes"]);
+            assert_eq!(
+                report.schedule.message.as_str(),
+                "the schedule cannot be used: `/schedule` must be an object"
+            );
+            assert_eq!(
+                warned(&report),
+                [
+                    "file",
+                    "active",
+                    "cadence",
+                    "next_due",
+                    "not_stale",
+                    "notification_routes"
+                ]
+            );
         }
     }
 
@@ -852,7 +1015,9 @@ mod tests {
             "owner_routes": [{ "owners": 5, "providers": ["pager"] }, { "providers": ["mail"] }],
             "maintenance_windows": [{ "start_at": "2026-01-01", "end_at": "2027-01-01", "owners": {} }],
         })));
-        let OwnerRoutes::InOrder(rules) = &report.schedule.owner_routes else { panic!("a list stays a list") };
+        let OwnerRoutes::InOrder(rules) = &report.schedule.owner_routes else {
+            panic!("a list stays a list")
+        };
         assert_eq!(rules.len(), 1);
         assert!(report.schedule.maintenance_windows.is_empty());
         assert_eq!(
@@ -864,7 +1029,9 @@ mod tests {
 
     #[test]
     fn keys_that_nothing_is_read_from_are_named() {
-        let report = report(&with(&json!({ "contact": "x", "owner_routes": { "ana": { "colour": 1 } } })));
+        let report = report(&with(
+            &json!({ "contact": "x", "owner_routes": { "ana": { "colour": 1 } } }),
+        ));
         assert!(report.schedule.valid);
         assert_eq!(
             report.operator_notes.last().unwrap().as_str(),
@@ -879,13 +1046,23 @@ mod tests {
             (json!({ "schedule_id": secret }), "/schedule/schedule_id"),
             (json!({ "status": secret }), "/schedule/status"),
             (json!({ "owners": [secret] }), "/schedule/owners/0"),
-            (json!({ "notification_providers": ["slack", secret] }), "/schedule/notification_providers/1"),
-            (json!({ "owner_calendars": { secret: {} } }), "/schedule/owner_calendars"),
-            (json!({ "runbook_ref": format!("https://example.org/?token={secret}") }), "/schedule/runbook_ref"),
+            (
+                json!({ "notification_providers": ["slack", secret] }),
+                "/schedule/notification_providers/1",
+            ),
+            (
+                json!({ "owner_calendars": { secret: {} } }),
+                "/schedule/owner_calendars",
+            ),
+            (
+                json!({ "runbook_ref": format!("https://example.org/?token={secret}") }),
+                "/schedule/runbook_ref",
+            ),
             (json!({ secret: 1 }), "/schedule"),
         ];
         for (changes, pointer) in cases {
-            let built = ScheduleReport::build(Some(&with(&changes)), None, &ScheduleSettings::default(), now());
+            let built =
+                ScheduleReport::build(Some(&with(&changes)), None, &ScheduleSettings::default(), now());
             let error = built.unwrap_err();
             assert!(matches!(error, ScheduleError::NotPublicSafe(_)), "{pointer}");
             assert_eq!(error.pointer(), Some(pointer));
@@ -909,8 +1086,17 @@ mod tests {
             ];
             let key = prop_oneof![
                 prop::sample::select(&KEYS[..]).prop_map(str::to_owned),
-                prop::sample::select(&["providers", "ack_minutes", "start_at", "end_at", "available", "owners"][..])
-                    .prop_map(str::to_owned),
+                prop::sample::select(
+                    &[
+                        "providers",
+                        "ack_minutes",
+                        "start_at",
+                        "end_at",
+                        "available",
+                        "owners"
+                    ][..]
+                )
+                .prop_map(str::to_owned),
                 "[a-z]{1,4}",
             ];
             leaf.prop_recursive(3, 24, 6, move |inner| {

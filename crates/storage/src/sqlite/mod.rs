@@ -114,6 +114,24 @@ impl SqliteStore {
         Self::start(None, Readers::Shared(Arc::clone(&shared)), shared)
     }
 
+    /// Writes a consistent copy to a new file, while others read and write.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the file is there already or cannot be written.
+    pub fn backup(&self, target: &Path) -> Result<(), StorageError> {
+        let refused = |source: std::io::Error| StorageError::Open { path: target.to_owned(), source: Box::new(source) };
+        if target.exists() {
+            return Err(refused(std::io::ErrorKind::AlreadyExists.into()));
+        }
+        let Some(path) = &self.path else { return Err(StorageError::Closed) };
+        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        let name = target.to_str().ok_or_else(|| refused(std::io::ErrorKind::InvalidFilename.into()))?;
+        connection.execute("VACUUM INTO ?1", [name])?;
+        // The copy is only a backup once it is on the disk.
+        std::fs::File::open(target).and_then(|file| file.sync_all()).map_err(refused)
+    }
+
     fn start(
         path: Option<PathBuf>,
         readers: Readers,

@@ -1,0 +1,170 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use cavra_domain::time::Timestamp;
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Answers for rollback-drill notifications: who was notified, who acknowledged, what is late, and the evidence.
+///
+/// It sends nothing and holds no credential of a connector: operator-owned systems notify and report back.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    propagate_version = true,
+    after_help = "First steps:\n  cavra api --import fixtures/quickstart.json\n  curl -s http://127.0.0.1:8000/runtime/go-pilot/rollback-drill-notifications/dashboard\n\nNo data at hand? `cavra-sample` serves invented data from memory."
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the HTTP API; creates the database when it is not there
+    Api(Box<Api>),
+    /// Take evidence records in the published store's shapes, in one transaction
+    #[command(after_help = "Shapes: JSON {\"items\": [...]}, a JSON list, one record per line (NDJSON), or the published \
+                            SQLite file. Importing the same file again changes nothing.\n\nExit codes: 0 done, 1 records \
+                            were refused and nothing was taken, 2 the command failed.")]
+    Import(Import),
+    /// Write evidence records as NDJSON, one per line, lossless
+    ExportEvidence(Export),
+    /// Check the file, the log, every digest, and that the state is what the evidence says
+    #[command(after_help = "Exit codes: 0 everything is as it should be, 1 something is wrong (each finding is named), 2 the \
+                            database cannot be read.")]
+    Check(Check),
+    /// Copy the database to a new file, consistently, also while the service runs
+    Backup(Backup),
+    /// Print the OpenAPI 3.1 document
+    Openapi,
+    /// Print the JSON Schemas of all documents
+    Schemas,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// What `cavra api` may be told on the command line, in the environment, or in a file.
+#[derive(Debug, Args)]
+pub(crate) struct Api {
+    /// Address to listen on; it must be this machine's own. Port 0 picks a free one [default: 127.0.0.1:8000]
+    #[arg(long, env = "CAVRA_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Database file [default: cavra.db]
+    #[arg(long, env = "CAVRA_DATABASE", value_name = "FILE")]
+    pub(crate) database: Option<PathBuf>,
+    /// Import this file before serving; what is there already is left as it is
+    #[arg(long, value_name = "FILE")]
+    pub(crate) import: Vec<PathBuf>,
+    /// Schedule file for plans that bring none; may be given several times
+    #[arg(long = "schedule", env = "CAVRA_GO_ROLLBACK_DRILL_SCHEDULE", value_name = "FILE", value_delimiter = ',')]
+    pub(crate) schedules: Vec<PathBuf>,
+    /// Drill history file
+    #[arg(long, env = "CAVRA_GO_ROLLBACK_DRILL_HISTORY", value_name = "FILE")]
+    pub(crate) drill_history: Option<PathBuf>,
+    /// How far the Go backend pilot is: disabled, shadow, enforce or promoted [default: disabled]
+    #[arg(long, env = "CAVRA_GO_BACKEND_MODE", value_name = "MODE")]
+    pub(crate) backend_mode: Option<String>,
+    /// A drill due within so many days is due soon [default: 14]
+    #[arg(long, env = "CAVRA_GO_ROLLBACK_DRILL_DUE_SOON_DAYS", value_name = "DAYS")]
+    pub(crate) due_soon_days: Option<f64>,
+    /// A last drill within so many days is fresh [default: 90]
+    #[arg(long, env = "CAVRA_GO_ROLLBACK_DRILL_MAX_AGE_DAYS", value_name = "DAYS")]
+    pub(crate) history_max_age_days: Option<f64>,
+    /// Origins that browsers may call from, separated by commas
+    #[arg(long, env = "CAVRA_CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    pub(crate) cors_origins: Vec<String>,
+    /// Where clients find the API, for `/console/config`
+    #[arg(long, env = "CAVRA_PUBLIC_API_BASE_URL", value_name = "URL")]
+    pub(crate) public_api_base_url: Option<String>,
+    /// Host names that are served beside this machine's own, separated by commas
+    #[arg(long, env = "CAVRA_ALLOWED_HOSTS", value_name = "HOSTS", value_delimiter = ',')]
+    pub(crate) allowed_hosts: Vec<String>,
+    /// Worker threads [default: the machine's cores]
+    #[arg(long, env = "CAVRA_WORKERS", value_name = "COUNT")]
+    pub(crate) workers: Option<usize>,
+    /// What to log, as in `info` or `warn,cavra_http=debug` [default: info]
+    #[arg(long, env = "CAVRA_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    /// How to log [default: text]
+    #[arg(long, env = "CAVRA_LOG_FORMAT", value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+    /// A TOML file with any of these options, by their long names with underscores
+    #[arg(long, env = "CAVRA_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Files to import, together in one transaction; `-` for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Database file
+    #[arg(long, env = "CAVRA_DATABASE", value_name = "FILE", default_value = "cavra.db")]
+    pub(crate) database: PathBuf,
+    /// Leave out records that cannot be taken; without it, one of them stops the import
+    #[arg(long)]
+    pub(crate) skip_invalid: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// Only records of this kind
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// Only records whose own time is not before this RFC 3339 time
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
+    pub(crate) since: Option<Timestamp>,
+    /// Database file
+    #[arg(long, env = "CAVRA_DATABASE", value_name = "FILE", default_value = "cavra.db")]
+    pub(crate) database: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Database file
+    #[arg(long, env = "CAVRA_DATABASE", value_name = "FILE", default_value = "cavra.db")]
+    pub(crate) database: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Backup {
+    /// The new file; it must not be there yet
+    pub(crate) file: PathBuf,
+    /// Database file
+    #[arg(long, env = "CAVRA_DATABASE", value_name = "FILE", default_value = "cavra.db")]
+    pub(crate) database: PathBuf,
+}
+
+/// Prints a completion script.
+pub(crate) fn completions(shell: Shell) -> anyhow::Result<ExitCode> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "cavra", &mut script);
+    crate::evidence::print(&script)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}

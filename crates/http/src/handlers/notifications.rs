@@ -1,0 +1,78 @@
+//! Plans, routes, dashboard, history, trends.
+
+use actix_web::web;
+use cavra_app::App;
+use cavra_app::plan::{ConfiguredSchedule, Delivered};
+use cavra_app::views::{Escalated, HistoryPage, RoutePage, Trend};
+use cavra_domain::dashboard::Dashboard;
+use serde_json::Value;
+
+use super::{Answer, run};
+use crate::extract::{Json, Permitted, Query};
+use crate::wire::{
+    DeliverBody, EscalationBody, HistoryQuery, NoQuery, RoutesQuery, ScheduleQuery, TrendQuery,
+};
+
+pub(crate) async fn schedule(
+    app: web::Data<App>,
+    Permitted(_): Permitted,
+    Query(query): Query<ScheduleQuery>,
+) -> Answer<web::Json<ConfiguredSchedule>> {
+    let schedule_id = query.schedule_id()?;
+    run(&app, move |app| app.schedule_report(schedule_id.as_ref())).await.map(web::Json)
+}
+
+pub(crate) async fn deliver(
+    app: web::Data<App>,
+    Permitted(caller): Permitted,
+    Query(NoQuery {}): Query<NoQuery>,
+    Json(body): Json<DeliverBody>,
+) -> Answer<web::Json<Delivered>> {
+    let command = body.command(caller)?;
+    run(&app, move |app| app.deliver(command)).await.map(web::Json)
+}
+
+pub(crate) async fn escalation_plan(
+    app: web::Data<App>,
+    Permitted(caller): Permitted,
+    Query(NoQuery {}): Query<NoQuery>,
+    Json(body): Json<EscalationBody>,
+) -> Answer<web::Json<Escalated>> {
+    let (policy, actor) = body.command(caller)?;
+    run(&app, move |app| app.escalation_plan(policy, actor)).await.map(web::Json)
+}
+
+pub(crate) async fn history(
+    app: web::Data<App>,
+    Permitted(_): Permitted,
+    Query(query): Query<HistoryQuery>,
+) -> Answer<web::Json<HistoryPage>> {
+    let (filter, paging) = query.command()?;
+    run(&app, move |app| app.history(&filter, &paging)).await.map(web::Json)
+}
+
+pub(crate) async fn dashboard(
+    app: web::Data<App>,
+    Permitted(_): Permitted,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Answer<web::Json<Dashboard<Value>>> {
+    run(&app, App::dashboard).await.map(web::Json)
+}
+
+pub(crate) async fn routes(
+    app: web::Data<App>,
+    Permitted(_): Permitted,
+    Query(query): Query<RoutesQuery>,
+) -> Answer<web::Json<RoutePage>> {
+    let (filter, cycles, paging) = query.command()?;
+    run(&app, move |app| app.routes(&filter, cycles, &paging)).await.map(web::Json)
+}
+
+pub(crate) async fn suppression_trends(
+    app: web::Data<App>,
+    Permitted(caller): Permitted,
+    Query(query): Query<TrendQuery>,
+) -> Answer<web::Json<Trend>> {
+    let (filter, generated_by) = query.command(caller)?;
+    run(&app, move |app| app.suppression_trend(&filter, generated_by)).await.map(web::Json)
+}

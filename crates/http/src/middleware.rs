@@ -1,0 +1,133 @@
+//! What every request goes through: a request id, the host check, the permission of its operation, one log line,
+//! metrics, and problems with the request's id in them.
+
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{HttpMessage, web};
+use cavra_rbac::{Access, Caller};
+use tracing::Instrument as _;
+
+use crate::ServerInfo;
+use crate::error::{Code, Problem};
+use crate::metrics::Metrics;
+use crate::routes::operation;
+
+/// The header that carries the request id, both ways.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest request id that is taken from a caller.
+const REQUEST_ID_CHARS: usize = 64;
+
+/// The caller's id of the request when it is plain, else a new one.
+fn request_id(request: &ServiceRequest, info: &ServerInfo) -> String {
+    let given = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
+        !id.is_empty()
+            && id.len() <= REQUEST_ID_CHARS
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    });
+    given.map_or_else(|| info.ids.next(info.clock.now()).to_string(), str::to_owned)
+}
+
+/// The name of a `Host` without its port.
+fn host_name(host: &str) -> String {
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().map(|name| format!("[{name}]")).unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default().to_owned(),
+    };
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// The outermost middleware inside CORS.
+pub(crate) async fn around(
+    info: web::Data<ServerInfo>,
+    metrics: web::Data<Metrics>,
+    access: web::Data<Access>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let id = request_id(&request, &info);
+    let row = request.match_pattern().and_then(|pattern| operation(request.method().as_str(), &pattern));
+    let name = row.map_or("none", |row| row.id);
+    let begun = tokio::time::Instant::now();
+    let span = tracing::info_span!("request", request_id = %id, method = %request.method(), operation = name);
+
+    let host = host_name(request.connection_info().host());
+    let allowed = if info.hosts.is_empty() || info.hosts.contains(&host) {
+        match row.and_then(|row| row.permission) {
+            None => Ok(()),
+            Some(permission) => match access.decide(Caller::Local, permission) {
+                Ok(()) => {
+                    request.extensions_mut().insert(Caller::Local);
+                    Ok(())
+                }
+                Err(_) => Err(Problem::new(Code::NotFound, "not for this caller")),
+            },
+        }
+    } else {
+        Err(Problem::new(Code::HostNotAllowed, "this host name is not served; the service is for this machine"))
+    };
+    let mut response = match allowed {
+        Err(problem) => request.into_response(problem.respond(&id)),
+        // The framework wants the only handle to the request here, so nothing of it is kept.
+        Ok(()) => match next.call(request).instrument(span.clone()).await {
+            Ok(response) => {
+                let problem = response.response().error().map(|error| problem_of(error, response.status().as_u16()));
+                match problem {
+                    Some(problem) => response.into_response(problem.respond(&id)),
+                    None => response.map_into_boxed_body(),
+                }
+            }
+            Err(error) => {
+                let problem = problem_of(&error, error.as_response_error().status_code().as_u16());
+                let response = problem.respond(&id);
+                return Err(actix_web::error::InternalError::from_response(problem, response).into());
+            }
+        },
+    };
+    let status = response.status().as_u16();
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    );
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    metrics.answered(name, status, seconds);
+    span.in_scope(|| {
+        if status >= 500 {
+            tracing::error!(status, seconds, "answered");
+        } else {
+            tracing::info!(status, seconds, "answered");
+        }
+    });
+    Ok(response)
+}
+
+/// Our own problem, or the one that stands for an error of the framework. Its text never reaches the caller.
+fn problem_of(error: &actix_web::Error, status: u16) -> Problem {
+    if let Some(problem) = error.as_error::<Problem>() {
+        return problem.clone();
+    }
+    let (code, detail) = match status {
+        404 => (Code::NotFound, "there is no such path; see /openapi.json"),
+        405 => (Code::MethodNotAllowed, "the method is not served here"),
+        408 => (Code::RequestTimeout, "the request took too long to arrive"),
+        413 => (Code::PayloadTooLarge, "the body is too large"),
+        415 => (Code::UnsupportedMediaType, "the media type is not supported"),
+        400..=499 => (Code::InvalidValue, "the request cannot be read"),
+        _ => {
+            tracing::error!(%error, "an unexpected failure");
+            (Code::Internal, "the service failed")
+        }
+    };
+    Problem::new(code, detail)
+}

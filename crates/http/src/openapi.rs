@@ -1,0 +1,175 @@
+//! OpenAPI 3.1, made from the table of operations and the types that the handlers use.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
+use serde_json::{Map, Value, json};
+
+use crate::error::{Code, ProblemDocument};
+use crate::handlers::evidence::IMPORT_TYPES;
+use crate::routes::{Body, EVERYWHERE, Operation, Output, TABLE, WITH_BODY};
+
+/// The document; made once.
+static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
+
+/// The OpenAPI document of this service.
+pub fn document() -> &'static Value {
+    &DOCUMENT
+}
+
+/// The JSON Schemas of the documents that this service stores and answers with, by name.
+pub fn schemas() -> BTreeMap<String, Value> {
+    let schemas = document().pointer("/components/schemas").and_then(Value::as_object).cloned().unwrap_or_default();
+    schemas.into_iter().collect()
+}
+
+/// Two generators, because a type may look different on the way in and on the way out.
+struct Generators {
+    input: SchemaGenerator,
+    output: SchemaGenerator,
+}
+
+fn build() -> Value {
+    let settings = || SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
+    let mut generators = Generators {
+        input: settings().for_deserialize().into_generator(),
+        output: settings().for_serialize().into_generator(),
+    };
+    let problem = generators.output.subschema_for::<ProblemDocument>();
+    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    for operation in TABLE {
+        let described = describe(operation, &mut generators, &problem);
+        paths.entry(operation.path).or_default().insert(operation.method.as_str().to_lowercase(), described);
+    }
+    let mut schemas: BTreeMap<String, Value> = BTreeMap::new();
+    for definitions in [generators.input.take_definitions(true), generators.output.take_definitions(true)] {
+        schemas.extend(definitions);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "CAVRA drill governance",
+            "version": env!("CARGO_PKG_VERSION"),
+            "summary": "Answers for rollback-drill notifications: routes, acknowledgements, audit packages",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "servers": [{ "url": "/" }],
+        "paths": paths,
+        "components": { "schemas": schemas },
+    })
+}
+
+fn describe(operation: &Operation, generators: &mut Generators, problem: &Schema) -> Value {
+    let mut described = Map::new();
+    described.insert("operationId".into(), json!(operation.id));
+    described.insert("summary".into(), json!(operation.summary));
+    if let Some(permission) = operation.permission {
+        described.insert("x-cavra-permission".into(), json!(permission.as_str()));
+    }
+    let parameters = parameters(operation, generators);
+    if !parameters.is_empty() {
+        described.insert("parameters".into(), json!(parameters));
+    }
+    match operation.body {
+        Body::None => {}
+        Body::Json(schema) => {
+            let content = json!({ "application/json": { "schema": schema(&mut generators.input) } });
+            described.insert("requestBody".into(), json!({ "required": true, "content": content }));
+        }
+        Body::Import => {
+            let shapes = |media: &str| match media {
+                "application/json" => json!({ "schema": {
+                    "type": "object",
+                    "properties": { "items": { "type": "array", "items": { "type": "object" } } },
+                    "required": ["items"],
+                    "additionalProperties": false,
+                } }),
+                _ => json!({ "schema": { "type": "string", "format": "binary" } }),
+            };
+            let content: Map<String, Value> =
+                IMPORT_TYPES.iter().map(|media| ((*media).to_owned(), shapes(media))).collect();
+            described.insert("requestBody".into(), json!({ "required": true, "content": content }));
+        }
+    }
+    described.insert("responses".into(), responses(operation, generators, problem));
+    Value::Object(described)
+}
+
+fn parameters(operation: &Operation, generators: &mut Generators) -> Vec<Value> {
+    let mut parameters: Vec<Value> = operation
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .map(|name| {
+            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } })
+        })
+        .collect();
+    // A query's members are parameters, not a definition of their own.
+    let reference = (operation.query)(&mut generators.input);
+    let name = reference.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next()).map(str::to_owned);
+    let Some(query) = name.and_then(|name| generators.input.definitions_mut().remove(&name)) else { return parameters };
+    let members = query.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    for (name, schema) in members {
+        let mut schema = schema;
+        let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+        parameters.push(json!({
+            "name": name,
+            "in": "query",
+            "required": false,
+            "description": description,
+            "schema": not_null(schema),
+        }));
+    }
+    parameters
+}
+
+/// A query parameter is there or not; it is never null.
+fn not_null(mut schema: Value) -> Value {
+    if let Some(types) = schema.get_mut("type")
+        && let Some(only) = types.as_array().and_then(|types| types.iter().find(|one| **one != json!("null"))).cloned()
+    {
+        *types = only;
+    }
+    schema
+}
+
+fn responses(operation: &Operation, generators: &mut Generators, problem: &Schema) -> Value {
+    let content = match operation.output {
+        Output::Json(schema) => json!({ "application/json": { "schema": schema(&mut generators.output) } }),
+        Output::Text(media) => json!({ (media): { "schema": { "type": "string" } } }),
+    };
+    let mut responses = Map::new();
+    responses.insert("200".into(), json!({ "description": "Done", "content": content }));
+    let mut codes: BTreeSet<Code> = EVERYWHERE.iter().chain(operation.problems).copied().collect();
+    if !matches!(operation.body, Body::None) {
+        codes.extend(WITH_BODY);
+    }
+    let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
+    for code in codes {
+        by_status.entry(code.status()).or_default().push(code);
+    }
+    for (status, codes) in by_status {
+        let names: Vec<&str> = codes.iter().map(|code| code.as_str()).collect();
+        let titles: Vec<&str> = codes.iter().map(|code| code.title()).collect();
+        let mut response = json!({
+            "description": titles.join("; "),
+            "content": { "application/problem+json": { "schema": {
+                "allOf": [problem, { "properties": { "code": { "enum": names } } }],
+            } } },
+        });
+        if status == Code::Unavailable.status()
+            && let Some(response) = response.as_object_mut()
+        {
+            response.insert("headers".into(), json!({
+                "Retry-After": { "description": "Seconds to wait", "required": true, "schema": { "type": "integer" } },
+            }));
+        }
+        responses.insert(status.to_string(), response);
+    }
+    Value::Object(responses)
+}

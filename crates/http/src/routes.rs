@@ -1,0 +1,427 @@
+//! The one table of operations: what is served, to whom, with what, and how it may fail. The server registers
+//! its rows, the middleware enforces their permissions, and OpenAPI is made from them, so the three cannot
+//! drift apart.
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, Route};
+use cavra_app::acknowledge::{Acknowledged, BulkDone};
+use cavra_app::import::ImportReport;
+use cavra_app::plan::{ConfiguredSchedule, Delivered};
+use cavra_app::views::{Escalated, HistoryPage, RoutePage, Trend};
+use cavra_domain::actor::Actor;
+use cavra_domain::audit_package::AuditPackage;
+use cavra_domain::dashboard::Dashboard;
+use cavra_rbac::Permission;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::error::{Code, Problem};
+use crate::handlers::{acknowledgements, console, evidence, notifications, operations};
+use crate::wire;
+
+/// A method of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Safe: changes nothing.
+    Get,
+    /// Writes.
+    Post,
+}
+
+impl Method {
+    /// The method as HTTP writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+        }
+    }
+}
+
+/// A type's schema.
+pub(crate) type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
+
+fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// A request's body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Body {
+    /// None.
+    None,
+    /// A JSON object.
+    Json(SchemaOf),
+    /// Records to import.
+    Import,
+}
+
+/// An answer's body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Output {
+    /// JSON.
+    Json(SchemaOf),
+    /// Text of another media type.
+    Text(&'static str),
+}
+
+/// One operation.
+#[derive(Debug)]
+pub(crate) struct Operation {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    /// Its name, unique.
+    pub(crate) id: &'static str,
+    /// The name under which published clients find it in `/console/config`.
+    pub(crate) published_name: Option<&'static str>,
+    pub(crate) summary: &'static str,
+    /// What a caller needs; none for what is open to everybody.
+    pub(crate) permission: Option<Permission>,
+    pub(crate) query: SchemaOf,
+    pub(crate) body: Body,
+    pub(crate) output: Output,
+    /// The problems of its own, beside those of every operation.
+    pub(crate) problems: &'static [Code],
+    pub(crate) handler: fn() -> Route,
+}
+
+/// The answer of `POST .../audit-package`; it is streamed, so this type only describes it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PackageAnswer {
+    /// The package.
+    audit_package: AuditPackage,
+    /// Its evidence record, with the package's summary, size and digest.
+    metadata: Map<String, Value>,
+    /// Who made it.
+    actor: Actor,
+}
+
+/// Problems that any operation may have.
+pub(crate) const EVERYWHERE: &[Code] =
+    &[Code::InvalidValue, Code::UnknownKey, Code::HostNotAllowed, Code::Internal, Code::Unavailable];
+
+/// Problems of any operation with a JSON body, beside [`EVERYWHERE`].
+pub(crate) const WITH_BODY: &[Code] = &[
+    Code::MissingValue,
+    Code::ActorInBody,
+    Code::RequestTimeout,
+    Code::PayloadTooLarge,
+    Code::UnsupportedMediaType,
+    Code::MalformedBody,
+    Code::NotPublicSafe,
+];
+
+/// Everything that is served.
+pub(crate) static TABLE: &[Operation] = &[
+    Operation {
+        method: Method::Post,
+        path: "/runtime/go-pilot/rollback-drill-notifications/deliver",
+        id: "deliver",
+        published_name: Some("go_rollback_drill_notifications"),
+        summary: "Make and store a notification plan; nothing is sent",
+        permission: Some(Permission::PlanCreate),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<wire::DeliverBody>),
+        output: Output::Json(schema::<Delivered>),
+        problems: &[Code::UnknownReference],
+        handler: || web::post().to(notifications::deliver),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/bulk",
+        id: "bulkAcknowledge",
+        published_name: Some("go_rollback_drill_notification_bulk_acknowledge"),
+        summary: "Acknowledge many routes in one transaction: listed ones, or all that a filter means",
+        permission: Some(Permission::DrillAckBulk),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<wire::BulkBody>),
+        output: Output::Json(schema::<BulkDone>),
+        problems: &[Code::BulkBlocked, Code::TooManyRoutes],
+        handler: || web::post().to(acknowledgements::bulk),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/audit-package",
+        id: "createAuditPackage",
+        published_name: Some("go_rollback_drill_notification_acknowledgement_audit"),
+        summary: "Make and store the audit package of a scope",
+        permission: Some(Permission::AuditPackageCreate),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<wire::AuditPackageBody>),
+        output: Output::Json(schema::<PackageAnswer>),
+        problems: &[],
+        handler: || web::post().to(acknowledgements::create_package),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/audit-packages/{audit_id}",
+        id: "auditPackage",
+        published_name: None,
+        summary: "A stored audit package, the same bytes each time",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<AuditPackage>),
+        problems: &[Code::UnknownReference, Code::NotPublicSafe],
+        handler: || web::get().to(acknowledgements::package),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/runtime/go-pilot/rollback-drill-notifications/{schedule_id}/acknowledgements",
+        id: "acknowledge",
+        published_name: Some("go_rollback_drill_notification_acknowledge"),
+        summary: "Acknowledge the routes of a schedule for one provider",
+        permission: Some(Permission::DrillAck),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<wire::AcknowledgementBody>),
+        output: Output::Json(schema::<Acknowledged>),
+        problems: &[Code::UnknownReference, Code::RouteRefused],
+        handler: || web::post().to(acknowledgements::acknowledge),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/runtime/go-pilot/rollback-drill-notifications/escalation-plan",
+        id: "escalationPlan",
+        published_name: Some("go_rollback_drill_notification_escalation_plan"),
+        summary: "Make and store an escalation plan over every current route",
+        permission: Some(Permission::PlanCreate),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<wire::EscalationBody>),
+        output: Output::Json(schema::<Escalated>),
+        problems: &[],
+        handler: || web::post().to(notifications::escalation_plan),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications",
+        id: "history",
+        published_name: Some("go_rollback_drill_notification_history"),
+        summary: "Evidence records, newest first",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::HistoryQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<HistoryPage>),
+        problems: &[Code::NotPublicSafe],
+        handler: || web::get().to(notifications::history),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/dashboard",
+        id: "dashboard",
+        published_name: Some("go_rollback_drill_notification_dashboard"),
+        summary: "Counts over everything",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<Dashboard<Map<String, Value>>>),
+        problems: &[],
+        handler: || web::get().to(notifications::dashboard),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/routes",
+        id: "routes",
+        published_name: Some("go_rollback_drill_notification_routes"),
+        summary: "Routes that a filter means, with their states",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::RoutesQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<RoutePage>),
+        problems: &[Code::NotPublicSafe],
+        handler: || web::get().to(notifications::routes),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/suppression-trends",
+        id: "suppressionTrends",
+        published_name: Some("go_rollback_drill_notification_suppression_trends"),
+        summary: "How much was suppressed, and why; nothing is stored",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::TrendQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<Trend>),
+        problems: &[Code::NotPublicSafe],
+        handler: || web::get().to(notifications::suppression_trends),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-schedule",
+        id: "schedule",
+        published_name: Some("go_rollback_drill_schedule"),
+        summary: "The state of a configured schedule",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::ScheduleQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<ConfiguredSchedule>),
+        problems: &[Code::UnknownReference, Code::NotPublicSafe],
+        handler: || web::get().to(notifications::schedule),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/evidence",
+        id: "recordEvidence",
+        published_name: None,
+        summary: "Take one evidence metadata record made elsewhere",
+        permission: Some(Permission::EvidenceImport),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<Map<String, Value>>),
+        output: Output::Json(schema::<ImportReport>),
+        problems: &[Code::ImportRefused],
+        handler: || web::post().to(evidence::record),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/evidence/import",
+        id: "importEvidence",
+        published_name: None,
+        summary: "Take a published store: JSON, NDJSON or its SQLite file, in one transaction",
+        permission: Some(Permission::EvidenceImport),
+        query: schema::<wire::ImportQuery>,
+        body: Body::Import,
+        output: Output::Json(schema::<ImportReport>),
+        problems: &[Code::ImportRefused],
+        handler: || web::post().to(evidence::import),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/console/config",
+        id: "consoleConfig",
+        published_name: None,
+        summary: "What a console needs to know first",
+        permission: None,
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<console::ConsoleConfig>),
+        problems: &[],
+        handler: || web::get().to(console::config),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/console/session",
+        id: "consoleSession",
+        published_name: Some("console_session"),
+        summary: "Who the caller is and what the caller may do",
+        permission: None,
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<console::Session>),
+        problems: &[],
+        handler: || web::get().to(console::session),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/health",
+        id: "health",
+        published_name: None,
+        summary: "The process is there",
+        permission: None,
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<console::Health>),
+        problems: &[],
+        handler: || web::get().to(console::health),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/version",
+        id: "version",
+        published_name: None,
+        summary: "The running version",
+        permission: None,
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<console::Version>),
+        problems: &[],
+        handler: || web::get().to(console::version),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/livez",
+        id: "livez",
+        published_name: None,
+        summary: "The process is there",
+        permission: None,
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<operations::Probe>),
+        problems: &[],
+        handler: || web::get().to(operations::livez),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/readyz",
+        id: "readyz",
+        published_name: None,
+        summary: "Storage answers",
+        permission: None,
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<operations::Probe>),
+        problems: &[],
+        handler: || web::get().to(operations::readyz),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/metrics",
+        id: "metrics",
+        published_name: None,
+        summary: "Metrics as OpenMetrics text",
+        permission: None,
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Text("application/openmetrics-text"),
+        problems: &[],
+        handler: || web::get().to(operations::metrics),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/openapi.json",
+        id: "openapi",
+        published_name: None,
+        summary: "This description",
+        permission: None,
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<Map<String, Value>>),
+        problems: &[],
+        handler: || web::get().to(operations::openapi),
+    },
+];
+
+/// The row that a request is for.
+pub(crate) fn operation(method: &str, pattern: &str) -> Option<&'static Operation> {
+    TABLE.iter().find(|operation| operation.path == pattern && operation.method.as_str() == method)
+}
+
+/// The methods of a path, for `Allow`.
+fn methods(path: &str) -> String {
+    let methods: Vec<&str> =
+        TABLE.iter().filter(|operation| operation.path == path).map(|operation| operation.method.as_str()).collect();
+    methods.join(", ")
+}
+
+/// Registers every row.
+pub(crate) fn register(config: &mut ServiceConfig) {
+    for (index, row) in TABLE.iter().enumerate() {
+        if TABLE.iter().take(index).any(|earlier| earlier.path == row.path) {
+            continue;
+        }
+        let mut resource = web::resource(row.path);
+        for operation in TABLE.iter().filter(|operation| operation.path == row.path) {
+            resource = resource.route((operation.handler)());
+        }
+        config.service(resource.default_service(web::route().to(wrong_method)));
+    }
+}
+
+async fn wrong_method(request: HttpRequest) -> Result<&'static str, actix_web::Error> {
+    let allow = request.match_pattern().map(|pattern| methods(&pattern)).unwrap_or_default();
+    let detail = format!("{} is not served here; {allow} is", request.method());
+    Err(Problem::new(Code::MethodNotAllowed, detail).allowing(allow).into())
+}
+
+/// What is served for every other path.
+pub(crate) async fn nothing_here() -> Result<&'static str, actix_web::Error> {
+    Err(Problem::new(Code::NotFound, "there is no such path; see /openapi.json").into())
+}

@@ -1,0 +1,651 @@
+//! Request bodies and query parameters. Unknown keys are refused; keys that published clients send and this
+//! service has no use for are named here and do nothing (see `docs/compatibility.md`).
+
+use cavra_app::acknowledge::{Acknowledge, Bulk, BulkSelection};
+use cavra_app::plan::Deliver;
+use cavra_app::views::{DEFAULT_PAGE, HistoryFilter, MAX_PAGE, Paging};
+use cavra_domain::acknowledgement::{AckState, EXTERNAL_REF, NOTES};
+use cavra_domain::actor::Actor;
+use cavra_domain::bulk::{BulkMode, ListedRoute, MAX_LISTED_ROUTES};
+use cavra_domain::escalation::EscalationPolicy;
+use cavra_domain::evidence::HistoryTerm;
+use cavra_domain::id::{PlanId, ScheduleId};
+use cavra_domain::public_safe::{Field, Text};
+use cavra_domain::route::{Cycles, FilterTerms, MAX_NAME_CHARS, Provider, RouteFilter, StateName};
+use cavra_domain::schedule::RequestedProviders;
+use cavra_rbac::Caller;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::error::{Code, Problem};
+use crate::extract::Checks;
+
+/// Who makes something when the request does not say: what published clients get.
+const DEFAULT_AUTHOR: &str = "console";
+
+/// What a published client sends and this service does nothing with.
+type Ignored = Option<Value>;
+
+/// An owner's name.
+const OWNER: Field = Field::line("owner", MAX_NAME_CHARS);
+
+/// A value of a history filter.
+const TERM: Field = Field::line("parameter", 300);
+
+/// An optional text, where an empty one is none.
+fn given(text: Option<&String>) -> Option<&str> {
+    text.map(String::as_str).filter(|text| !text.trim().is_empty())
+}
+
+/// The actor of a request that has to name one.
+fn actor(checks: &mut Checks, caller: Caller, field: &'static str, name: Option<&String>) -> Option<Actor> {
+    let Some(name) = given(name) else {
+        checks.missing(format!("/{field}"));
+        return None;
+    };
+    checks.safe(format!("/{field}"), caller.actor(field, name))
+}
+
+/// The actor of a request that may leave it open.
+fn author(checks: &mut Checks, caller: Caller, name: Option<&String>) -> Option<Actor> {
+    checks.safe("/generated_by", caller.actor("generated_by", given(name).unwrap_or(DEFAULT_AUTHOR)))
+}
+
+fn state(checks: &mut Checks, value: Option<&String>) -> Option<AckState> {
+    let Some(value) = given(value) else { return Some(AckState::Acknowledged) };
+    let state = AckState::parse(value);
+    if state.is_none() {
+        checks.invalid("/acknowledgement_state", "must be one of acknowledged, dismissed, escalated, resolved");
+    }
+    state
+}
+
+fn text(checks: &mut Checks, pointer: String, field: Field, value: Option<&String>) -> Option<Text> {
+    checks.safe(pointer, Text::parse(field, value.map_or("", String::as_str)))
+}
+
+fn some_text(checks: &mut Checks, pointer: String, field: Field, value: Option<&String>) -> Option<Text> {
+    given(value).and_then(|value| checks.safe(pointer, Text::parse(field, value.trim())))
+}
+
+fn plan_id(checks: &mut Checks, pointer: String, value: Option<&String>) -> Option<PlanId> {
+    given(value).and_then(|value| checks.safe(pointer, PlanId::parse(value.trim())))
+}
+
+fn provider(checks: &mut Checks, pointer: String, value: Option<&String>) -> Option<Provider> {
+    let Some(value) = given(value) else {
+        checks.missing(pointer);
+        return None;
+    };
+    checks.safe(pointer, Provider::parse(value))
+}
+
+/// A problem for parts whose checks passed and that are missing all the same: never reached.
+fn incomplete() -> Problem {
+    Problem::new(Code::Internal, "the request could not be taken apart")
+}
+
+/// One acknowledgement.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcknowledgementBody {
+    /// The provider whose notification is answered. Compared after trim and lower case, `-` equal to `_`.
+    #[schemars(required)]
+    provider: Option<String>,
+    /// The owner whose route is answered; every owner of the provider when it is left out.
+    owner: Option<String>,
+    /// The cycle; the schedule's current one when it is left out.
+    plan_id: Option<String>,
+    /// Who answers. In open local mode it is required and kept as unverified.
+    acknowledged_by: Option<String>,
+    /// `acknowledged` (default), `dismissed`, `escalated` or `resolved`.
+    acknowledgement_state: Option<String>,
+    /// Ticket or change number, at most 500 characters.
+    external_ref: Option<String>,
+    /// Free text, at most 4000 characters.
+    notes: Option<String>,
+}
+
+impl AcknowledgementBody {
+    pub(crate) fn command(self, schedule_id: &str, caller: Caller) -> Result<Acknowledge, Problem> {
+        let mut checks = Checks::default();
+        let schedule = if schedule_id.trim().is_empty() {
+            checks.missing("schedule_id");
+            None
+        } else {
+            checks.safe("schedule_id", ScheduleId::parse(schedule_id.trim()))
+        };
+        let provider = provider(&mut checks, "/provider".into(), self.provider.as_ref());
+        let actor = actor(&mut checks, caller, "acknowledged_by", self.acknowledged_by.as_ref());
+        let said = state(&mut checks, self.acknowledgement_state.as_ref());
+        let owner = some_text(&mut checks, "/owner".into(), OWNER, self.owner.as_ref());
+        let plan_id = plan_id(&mut checks, "/plan_id".into(), self.plan_id.as_ref());
+        let external_ref = text(&mut checks, "/external_ref".into(), EXTERNAL_REF, self.external_ref.as_ref());
+        let notes = text(&mut checks, "/notes".into(), NOTES, self.notes.as_ref());
+        checks.finish()?;
+        let parts = (schedule, provider, said, external_ref, notes, actor);
+        let (Some(schedule_id), Some(provider), Some(said), Some(external_ref), Some(notes), Some(actor)) = parts else {
+            return Err(incomplete());
+        };
+        Ok(Acknowledge { schedule_id, provider, owner, plan_id, said, external_ref, notes, actor })
+    }
+}
+
+/// One listed route.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListedRouteBody {
+    /// The schedule.
+    #[schemars(required)]
+    schedule_id: Option<String>,
+    /// The provider.
+    #[schemars(required)]
+    provider: Option<String>,
+    /// The owner; every owner of the provider whose route is delivered when it is left out.
+    owner: Option<String>,
+    /// The cycle; it must be the current one.
+    plan_id: Option<String>,
+    /// The route's own reference, instead of the shared one.
+    external_ref: Option<String>,
+    /// The route's own notes, instead of the shared ones.
+    notes: Option<String>,
+}
+
+/// A route filter: the same terms in bodies and in queries. An empty text is no term.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FilterBody {
+    /// Exact.
+    schedule_id: Option<String>,
+    /// A part of the owner's or the escalation owner's name, upper and lower case alike.
+    owner: Option<String>,
+    /// Compared after trim and lower case, `-` equal to `_`.
+    provider: Option<String>,
+    /// `outstanding`, `acknowledged`, `escalated`, `dismissed` or `resolved`.
+    state: Option<String>,
+    /// `deliver` or `suppress`.
+    action: Option<String>,
+    /// `deliver`, `maintenance_window`, `owner_calendar`, `healthy_schedule` or `other`.
+    category: Option<String>,
+    /// Outstanding or escalated and past the deadline, or not.
+    breached: Option<bool>,
+}
+
+impl FilterBody {
+    fn terms(&self) -> FilterTerms<'_> {
+        fn part(text: Option<&String>) -> &str {
+            text.map_or("", String::as_str)
+        }
+        FilterTerms {
+            schedule_id: part(self.schedule_id.as_ref()),
+            owner: part(self.owner.as_ref()),
+            provider: part(self.provider.as_ref()),
+            state: part(self.state.as_ref()),
+            action: part(self.action.as_ref()),
+            category: part(self.category.as_ref()),
+            breached: self.breached,
+        }
+    }
+}
+
+/// A bulk acknowledgement: either `routes` or `filter`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BulkBody {
+    /// The routes, 1 to 10000 of them.
+    #[schemars(length(max = 10_000))]
+    routes: Option<Vec<ListedRouteBody>>,
+    /// Or: every current route that this filter means. Its `action` is `deliver` when it is left out.
+    filter: Option<FilterBody>,
+    /// Who answers. In open local mode it is required and kept as unverified.
+    acknowledged_by: Option<String>,
+    /// `acknowledged` (default), `dismissed`, `escalated` or `resolved`.
+    acknowledgement_state: Option<String>,
+    /// Shared reference, at most 500 characters.
+    external_ref: Option<String>,
+    /// Shared notes, at most 4000 characters.
+    notes: Option<String>,
+    /// The cycle of listed routes that name none.
+    plan_id: Option<String>,
+    /// `strict` (default): a refused or unknown route stops everything. `best_effort`: the rest is changed.
+    mode: Option<String>,
+    /// Give the same answer and write nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+impl BulkBody {
+    pub(crate) fn command(self, caller: Caller) -> Result<Bulk, Problem> {
+        let mut checks = Checks::default();
+        let actor = actor(&mut checks, caller, "acknowledged_by", self.acknowledged_by.as_ref());
+        let said = state(&mut checks, self.acknowledgement_state.as_ref());
+        let external_ref = text(&mut checks, "/external_ref".into(), EXTERNAL_REF, self.external_ref.as_ref());
+        let notes = text(&mut checks, "/notes".into(), NOTES, self.notes.as_ref());
+        let shared_plan = plan_id(&mut checks, "/plan_id".into(), self.plan_id.as_ref());
+        let mode = match given(self.mode.as_ref()) {
+            None => Some(cavra_app::DEFAULT_BULK_MODE),
+            Some(mode) => BulkMode::parse(mode),
+        };
+        if mode.is_none() {
+            checks.invalid("/mode", "must be strict or best_effort");
+        }
+        let selection = match (self.routes, self.filter) {
+            (Some(_), Some(_)) => {
+                checks.invalid("/filter", "cannot stand beside routes; give one of the two");
+                None
+            }
+            (None, None) => {
+                checks.missing("/routes");
+                checks.missing("/filter");
+                None
+            }
+            (Some(routes), None) => {
+                if routes.len() > MAX_LISTED_ROUTES {
+                    let detail = format!(
+                        "{} routes are listed; one request lists at most {MAX_LISTED_ROUTES}, a filter selects any number",
+                        routes.len()
+                    );
+                    return Err(Problem::at(Code::TooManyRoutes, "/routes", detail));
+                }
+                if routes.is_empty() {
+                    checks.invalid("/routes", "must not be empty");
+                }
+                Some(BulkSelection::Listed(listed(&mut checks, &routes, shared_plan.as_ref())))
+            }
+            (None, Some(filter)) => {
+                if shared_plan.is_some() {
+                    checks.invalid("/plan_id", "goes with routes; a filter selects routes of the current cycles");
+                }
+                match checks.ok("/filter", RouteFilter::parse(&filter.terms())) {
+                    Some(filter) if filter.is_empty() => {
+                        let detail = "has no term; whoever means every route says {\"action\": \"deliver\"}";
+                        checks.invalid("/filter", detail);
+                        None
+                    }
+                    filter => filter.map(BulkSelection::Filter),
+                }
+            }
+        };
+        checks.finish()?;
+        let parts = (selection, said, external_ref, notes, mode, actor);
+        let (Some(selection), Some(said), Some(external_ref), Some(notes), Some(mode), Some(actor)) = parts else {
+            return Err(incomplete());
+        };
+        Ok(Bulk { selection, said, external_ref, notes, mode, dry_run: self.dry_run, actor })
+    }
+}
+
+fn listed(checks: &mut Checks, routes: &[ListedRouteBody], shared_plan: Option<&PlanId>) -> Vec<ListedRoute> {
+    let mut listed = Vec::with_capacity(routes.len());
+    for (index, route) in routes.iter().enumerate() {
+        let at = |key: &str| format!("/routes/{index}/{key}");
+        let schedule_id = match given(route.schedule_id.as_ref()) {
+            None => {
+                checks.missing(at("schedule_id"));
+                None
+            }
+            Some(id) => checks.safe(at("schedule_id"), ScheduleId::parse(id.trim())),
+        };
+        let provider = provider(checks, at("provider"), route.provider.as_ref());
+        let owner = some_text(checks, at("owner"), OWNER, route.owner.as_ref());
+        let plan_id = plan_id(checks, at("plan_id"), route.plan_id.as_ref()).or_else(|| shared_plan.cloned());
+        let external_ref = some_text(checks, at("external_ref"), EXTERNAL_REF, route.external_ref.as_ref());
+        let notes = given(route.notes.as_ref()).and_then(|notes| checks.safe(at("notes"), Text::parse(NOTES, notes)));
+        if let (Some(schedule_id), Some(provider)) = (schedule_id, provider) {
+            listed.push(ListedRoute { schedule_id, provider, owner, plan_id, external_ref, notes });
+        }
+    }
+    listed
+}
+
+/// An audit package: the filter's terms stand at the top level, as published.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AuditPackageBody {
+    /// Exact.
+    schedule_id: Option<String>,
+    /// Compared after trim and lower case, `-` equal to `_`.
+    provider: Option<String>,
+    /// A part of the owner's or the escalation owner's name, upper and lower case alike.
+    owner: Option<String>,
+    /// `outstanding`, `acknowledged`, `escalated`, `dismissed` or `resolved`.
+    state: Option<String>,
+    /// `deliver` (default) or `suppress`.
+    action: Option<String>,
+    /// `deliver`, `maintenance_window`, `owner_calendar`, `healthy_schedule` or `other`.
+    category: Option<String>,
+    /// Outstanding or escalated and past the deadline, or not.
+    breached: Option<bool>,
+    /// `current` (default), or `all` for earlier cycles as well.
+    cycle: Option<String>,
+    /// Who makes it; `console` when it is left out. In open local mode it is kept as unverified.
+    generated_by: Option<String>,
+}
+
+impl AuditPackageBody {
+    pub(crate) fn command(self, caller: Caller) -> Result<(RouteFilter, Cycles, Actor), Problem> {
+        let mut checks = Checks::default();
+        let actor = author(&mut checks, caller, self.generated_by.as_ref());
+        let cycles = cycles(&mut checks, "/cycle", self.cycle.as_ref());
+        let filter = FilterBody {
+            schedule_id: self.schedule_id,
+            owner: self.owner,
+            provider: self.provider,
+            state: self.state,
+            action: self.action,
+            category: self.category,
+            breached: self.breached,
+        };
+        let filter = checks.ok("", RouteFilter::parse(&filter.terms()));
+        checks.finish()?;
+        let (Some(actor), Some(cycles), Some(filter)) = (actor, cycles, filter) else { return Err(incomplete()) };
+        Ok((filter, cycles, actor))
+    }
+}
+
+fn cycles(checks: &mut Checks, pointer: &str, value: Option<&String>) -> Option<Cycles> {
+    match given(value) {
+        None | Some("current") => Some(Cycles::Current),
+        Some("all") => Some(Cycles::All),
+        Some(_) => {
+            checks.invalid(pointer, "must be current or all");
+            None
+        }
+    }
+}
+
+/// A notification plan.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeliverBody {
+    /// The schedule (schema `cavra.go-backend-rollback-drill-schedule.v1`); a configured one when it is left out.
+    schedule: Option<Map<String, Value>>,
+    /// Which configured schedule; needed when several are configured.
+    schedule_id: Option<String>,
+    /// Owner rules, maintenance windows and calendars that go before the schedule's own.
+    routing_policy: Option<Map<String, Value>>,
+    /// `all` (default) or provider names, separated by commas.
+    provider: Option<String>,
+    /// Notify although nothing is due.
+    #[serde(default)]
+    force: bool,
+    /// Who makes it; `console` when it is left out. In open local mode it is kept as unverified.
+    generated_by: Option<String>,
+    /// Accepted from published clients; nothing is sent, so nothing is tried again.
+    #[expect(dead_code, reason = "accepted and ignored")]
+    retries: Ignored,
+    /// Accepted from published clients; nothing is sent, so nothing is waited for.
+    #[expect(dead_code, reason = "accepted and ignored")]
+    timeout_seconds: Ignored,
+}
+
+impl DeliverBody {
+    pub(crate) fn command(self, caller: Caller) -> Result<Deliver, Problem> {
+        let mut checks = Checks::default();
+        let actor = author(&mut checks, caller, self.generated_by.as_ref());
+        let requested = checks.ok("", RequestedProviders::parse(self.provider.as_deref().unwrap_or("all")));
+        let schedule_id = given(self.schedule_id.as_ref())
+            .and_then(|id| checks.safe("/schedule_id", ScheduleId::parse(id.trim())));
+        if self.schedule.is_some() && schedule_id.is_some() {
+            checks.invalid("/schedule_id", "goes with configured schedules; the schedule in the body has its own");
+        }
+        checks.finish()?;
+        let (Some(actor), Some(requested)) = (actor, requested) else { return Err(incomplete()) };
+        Ok(Deliver {
+            schedule: self.schedule.map(Value::Object),
+            schedule_id,
+            routing_policy: self.routing_policy.map(Value::Object),
+            requested,
+            force: self.force,
+            actor,
+        })
+    }
+}
+
+/// An escalation plan.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EscalationBody {
+    /// Minutes that replace those of the routes, for this plan.
+    policy: Option<EscalationPolicyBody>,
+    /// Who makes it; `console` when it is left out. In open local mode it is kept as unverified.
+    generated_by: Option<String>,
+}
+
+/// The policy of an escalation plan.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EscalationPolicyBody {
+    /// Minutes for every route, 1 to 5256000.
+    acknowledgement_minutes: Option<u64>,
+    /// The same, as published policies nest it.
+    default_slo: Option<DefaultSloBody>,
+}
+
+/// The nested form of the policy's minutes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DefaultSloBody {
+    /// Minutes for every route, 1 to 5256000.
+    acknowledgement_minutes: Option<u64>,
+}
+
+impl EscalationBody {
+    pub(crate) fn command(self, caller: Caller) -> Result<(EscalationPolicy, Actor), Problem> {
+        let mut checks = Checks::default();
+        let actor = author(&mut checks, caller, self.generated_by.as_ref());
+        let policy = match self.policy {
+            None => Some(EscalationPolicy::default()),
+            Some(policy) => {
+                let nested = policy.default_slo.and_then(|slo| slo.acknowledgement_minutes);
+                checks.ok("", EscalationPolicy::parse(policy.acknowledgement_minutes, nested))
+            }
+        };
+        checks.finish()?;
+        let (Some(policy), Some(actor)) = (policy, actor) else { return Err(incomplete()) };
+        Ok((policy, actor))
+    }
+}
+
+/// Which schedule to report about.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScheduleQuery {
+    /// A configured schedule; the first one when it is left out.
+    schedule_id: Option<String>,
+}
+
+impl ScheduleQuery {
+    pub(crate) fn schedule_id(&self) -> Result<Option<ScheduleId>, Problem> {
+        let mut checks = Checks::default();
+        let id = given(self.schedule_id.as_ref())
+            .and_then(|id| checks.safe("schedule_id", ScheduleId::parse(id.trim())));
+        checks.finish()?;
+        Ok(id)
+    }
+}
+
+/// Which routes to list.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoutesQuery {
+    /// Exact.
+    schedule_id: Option<String>,
+    /// A part of the owner's or the escalation owner's name, upper and lower case alike.
+    owner: Option<String>,
+    /// Compared after trim and lower case, `-` equal to `_`.
+    provider: Option<String>,
+    /// `outstanding`, `acknowledged`, `escalated`, `dismissed` or `resolved`.
+    state: Option<String>,
+    /// `deliver` or `suppress`.
+    action: Option<String>,
+    /// `deliver`, `maintenance_window`, `owner_calendar`, `healthy_schedule` or `other`.
+    category: Option<String>,
+    /// Outstanding or escalated and past the deadline, or not.
+    breached: Option<bool>,
+    /// `current` (default), or `all` for earlier cycles as well.
+    cycle: Option<String>,
+    /// Most routes of the page; 50 when it is left out.
+    #[schemars(range(min = 1, max = 500))]
+    limit: Option<u64>,
+    /// Routes to leave out in front.
+    #[schemars(range(max = 9_007_199_254_740_991_u64))]
+    offset: Option<u64>,
+    /// `next_cursor` of an earlier page.
+    cursor: Option<String>,
+}
+
+impl RoutesQuery {
+    pub(crate) fn command(self) -> Result<(RouteFilter, Cycles, Paging), Problem> {
+        let mut checks = Checks::default();
+        let paging = paging(&mut checks, self.limit, self.offset, self.cursor);
+        let cycles = cycles(&mut checks, "/cycle", self.cycle.as_ref());
+        let filter = FilterBody {
+            schedule_id: self.schedule_id,
+            owner: self.owner,
+            provider: self.provider,
+            state: self.state,
+            action: self.action,
+            category: self.category,
+            breached: self.breached,
+        };
+        let filter = checks.ok("", RouteFilter::parse(&filter.terms()));
+        checks.finish()?;
+        let (Some(cycles), Some(filter)) = (cycles, filter) else { return Err(incomplete()) };
+        Ok((filter, cycles, paging))
+    }
+}
+
+fn paging(checks: &mut Checks, limit: Option<u64>, offset: Option<u64>, cursor: Option<String>) -> Paging {
+    let limit = limit.unwrap_or(DEFAULT_PAGE);
+    if !(1..=MAX_PAGE).contains(&limit) {
+        checks.invalid("limit", format!("must be from 1 to {MAX_PAGE}"));
+    }
+    let offset = offset.unwrap_or_default();
+    if offset > 9_007_199_254_740_991 {
+        checks.invalid("offset", "is larger than any list");
+    }
+    let cursor = cursor.filter(|cursor| !cursor.is_empty());
+    if cursor.is_some() && offset > 0 {
+        checks.invalid("offset", "cannot stand beside cursor; give one of the two");
+    }
+    Paging { limit, offset, cursor }
+}
+
+/// The scope of a suppression trend.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrendQuery {
+    /// Exact.
+    schedule_id: Option<String>,
+    /// Compared after trim and lower case, `-` equal to `_`.
+    provider: Option<String>,
+    /// A part of the owner's or the escalation owner's name, upper and lower case alike.
+    owner: Option<String>,
+    /// Who looks; `console` when it is left out.
+    generated_by: Option<String>,
+}
+
+impl TrendQuery {
+    pub(crate) fn command(self, caller: Caller) -> Result<(RouteFilter, Text), Problem> {
+        let mut checks = Checks::default();
+        let actor = author(&mut checks, caller, self.generated_by.as_ref());
+        let filter = FilterBody {
+            schedule_id: self.schedule_id,
+            owner: self.owner,
+            provider: self.provider,
+            ..FilterBody::default()
+        };
+        let filter = checks.ok("", RouteFilter::parse(&filter.terms()));
+        checks.finish()?;
+        let (Some(actor), Some(filter)) = (actor, filter) else { return Err(incomplete()) };
+        Ok((filter, actor.actor))
+    }
+}
+
+/// Which records of history to list. All parameters must hold.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryQuery {
+    /// Records about this schedule.
+    schedule_id: Option<String>,
+    /// Records that name this provider.
+    provider: Option<String>,
+    /// Records of this kind.
+    metadata_kind: Option<String>,
+    /// An acknowledgement state, or the status that published clients derive: `delivered`, `delivery_failed`,
+    /// `critical`, `warning`, `healthy`, `indexed`.
+    acknowledgement_state: Option<String>,
+    /// Records of this delivery source, declared or derived from their kind.
+    connector_delivery_source: Option<String>,
+    /// Deliveries that succeeded, or that failed.
+    delivery_success: Option<bool>,
+    /// `critical`, `warning` or `healthy`, as it was recorded.
+    alert_level: Option<String>,
+    /// Records about this audit package.
+    audit_id: Option<String>,
+    /// Records about this delivery.
+    delivery_id: Option<String>,
+    /// Records with this cadence.
+    cadence: Option<String>,
+    /// Most records of the page; 50 when it is left out.
+    #[schemars(range(min = 1, max = 500))]
+    limit: Option<u64>,
+    /// Records to leave out in front.
+    #[schemars(range(max = 9_007_199_254_740_991_u64))]
+    offset: Option<u64>,
+    /// `next_cursor` of an earlier page.
+    cursor: Option<String>,
+}
+
+/// The statuses that are no acknowledgement state, and that clients filter by all the same (sandbox-ui 2.1).
+const STATUSES: [&str; 8] =
+    ["accepted", "deferred", "delivered", "delivery_failed", "critical", "warning", "healthy", "indexed"];
+
+impl HistoryQuery {
+    pub(crate) fn command(self) -> Result<(HistoryFilter, Paging), Problem> {
+        let mut checks = Checks::default();
+        let paging = paging(&mut checks, self.limit, self.offset, self.cursor);
+        let mut terms = Vec::new();
+        let named: [(&str, Option<&String>, fn(&str) -> HistoryTerm); 9] = [
+            ("schedule_id", self.schedule_id.as_ref(), HistoryTerm::schedule),
+            ("provider", self.provider.as_ref(), HistoryTerm::provider),
+            ("metadata_kind", self.metadata_kind.as_ref(), HistoryTerm::kind),
+            ("acknowledgement_state", self.acknowledgement_state.as_ref(), HistoryTerm::status),
+            ("connector_delivery_source", self.connector_delivery_source.as_ref(), HistoryTerm::source),
+            ("alert_level", self.alert_level.as_ref(), HistoryTerm::level),
+            ("audit_id", self.audit_id.as_ref(), HistoryTerm::audit),
+            ("delivery_id", self.delivery_id.as_ref(), HistoryTerm::delivery),
+            ("cadence", self.cadence.as_ref(), HistoryTerm::cadence),
+        ];
+        for (name, value, term) in named {
+            let Some(value) = some_text(&mut checks, name.to_owned(), TERM, value) else { continue };
+            if name == "acknowledgement_state" && !is_status(value.as_str()) {
+                checks.invalid(name, format!("must be an acknowledgement state or one of {}", STATUSES.join(", ")));
+            }
+            terms.push(term(value.as_str()));
+        }
+        terms.extend(self.delivery_success.map(HistoryTerm::delivered));
+        checks.finish()?;
+        Ok((HistoryFilter { terms }, paging))
+    }
+}
+
+fn is_status(value: &str) -> bool {
+    let value = cavra_domain::route::normalised(value);
+    StateName::parse(&value).is_some() || STATUSES.contains(&value.as_str())
+}
+
+/// How to import.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ImportQuery {
+    /// Leave out records that cannot be taken; without it, one of them stops the import.
+    pub(crate) skip_invalid: Option<bool>,
+}
+
+/// No parameters.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoQuery {}
