@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
-use crate::{ci, e2e, fixtures, golden, layers, tidy};
+use crate::{ci, e2e, fixtures, golden, layers, measure, tidy};
 
 /// The checks and generators of this repository.
 ///
@@ -86,6 +86,15 @@ enum Command {
         #[arg(long, default_value_t = e2e::SEED)]
         seed: u64,
     },
+
+    /// Measures the release binaries on this machine: size, start, memory, and the times of the main operations
+    ///
+    /// The table of docs/performance.md. Nothing else should run meanwhile.
+    Measure {
+        /// Measure again with so many more evidence records in the store
+        #[arg(long, default_value_t = 0, value_name = "COUNT")]
+        extra_records: usize,
+    },
 }
 
 impl Cli {
@@ -99,6 +108,7 @@ impl Cli {
             Command::Openapi { check } => golden::openapi(&workspace, golden::Build::Alone, check),
             Command::Schemas { check } => golden::schemas(&workspace, golden::Build::Alone, check),
             Command::Fixtures { check } => fixtures::run(check),
+            Command::Measure { extra_records } => measure::run(&workspace, extra_records),
             Command::E2e {
                 program,
                 as_tested,

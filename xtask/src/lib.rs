@@ -14,6 +14,7 @@ pub mod e2e;
 pub mod fixtures;
 pub mod golden;
 pub mod layers;
+pub mod measure;
 pub mod process;
 pub mod step;
 pub mod tidy;

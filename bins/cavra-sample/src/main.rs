@@ -22,7 +22,10 @@ const QUICKSTART: &str = include_str!("../../../fixtures/quickstart.json");
 /// Everything that `cavra api` does works here, on 17 invented schedules whose times are moved to now. Stop it,
 /// and what you did is gone.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Try:\n  curl -s http://127.0.0.1:8000/runtime/go-pilot/rollback-drill-notifications/dashboard")]
+#[command(
+    version,
+    after_help = "Try:\n  curl -s http://127.0.0.1:8000/runtime/go-pilot/rollback-drill-notifications/dashboard"
+)]
 struct Arguments {
     /// Address to listen on; it must be this machine's own. Port 0 picks a free one.
     #[arg(long, env = "CAVRA_LISTEN", default_value = "127.0.0.1:8000")]
@@ -40,13 +43,20 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    tracing_subscriber::fmt().with_env_filter(&arguments.log).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(&arguments.log)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn IdSource>) = match arguments.frozen_clock {
         Some(at) => (Arc::new(FixedClock(at)), Arc::new(SequentialIds::default())),
         None => (Arc::new(SystemClock), Arc::new(SystemIds::default())),
     };
     let store = Arc::new(SqliteStore::in_memory().context("the memory database cannot be set up")?);
-    let settings = Settings { schedules: ScheduleSettings::default(), spool_bytes: usize::MAX };
+    let settings = Settings {
+        schedules: ScheduleSettings::default(),
+        spool_bytes: usize::MAX,
+    };
     let app = App::new(store, Arc::clone(&clock), Arc::clone(&ids), settings);
     app.seed(QUICKSTART).context("the sample data cannot be loaded")?;
     let info = ServerInfo {
@@ -60,13 +70,19 @@ fn main() -> anyhow::Result<()> {
     let options = ServeOptions {
         listen: arguments.listen,
         workers: 2,
-        limits: Limits { spool_bytes: usize::MAX, ..Limits::default() },
+        limits: Limits {
+            spool_bytes: usize::MAX,
+            ..Limits::default()
+        },
         allowed_hosts: Vec::new(),
     };
     actix_web::rt::System::new().block_on(async move {
         let listening = cavra_http::serve(app, info, &options)?;
         writeln!(std::io::stdout(), "listening on http://{}", listening.address)?;
-        writeln!(std::io::stderr(), "sample data in memory: what you do here is gone when this stops")?;
+        writeln!(
+            std::io::stderr(),
+            "sample data in memory: what you do here is gone when this stops"
+        )?;
         listening.server.await.context("the server failed")
     })
 }

@@ -21,8 +21,12 @@ pub(crate) fn run(api: Api) -> anyhow::Result<ExitCode> {
     let options = options(api)?;
     log(&options)?;
     let store = Arc::new(SqliteStore::open(&options.database)?);
-    let (clock, ids): (Arc<dyn Clock>, Arc<dyn IdSource>) = (Arc::new(SystemClock), Arc::new(SystemIds::default()));
-    let settings = Settings { schedules: options.schedules.clone(), ..Settings::default() };
+    let (clock, ids): (Arc<dyn Clock>, Arc<dyn IdSource>) =
+        (Arc::new(SystemClock), Arc::new(SystemIds::default()));
+    let settings = Settings {
+        schedules: options.schedules.clone(),
+        ..Settings::default()
+    };
     let app = App::new(store, Arc::clone(&clock), Arc::clone(&ids), settings);
     if !options.import.is_empty() {
         let code = evidence::import_into(&app, &options.import, false)?;
@@ -53,8 +57,13 @@ pub(crate) fn run(api: Api) -> anyhow::Result<ExitCode> {
 }
 
 fn log(options: &Options) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder().parse(&options.log).context("`log` is not a filter such as `info`")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(std::io::stderr().is_terminal()).with_writer(std::io::stderr);
+    let filter = EnvFilter::builder()
+        .parse(&options.log)
+        .context("`log` is not a filter such as `info`")?;
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     match options.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

@@ -27,15 +27,19 @@ pub(crate) enum Command {
     /// Serve the HTTP API; creates the database when it is not there
     Api(Box<Api>),
     /// Take evidence records in the published store's shapes, in one transaction
-    #[command(after_help = "Shapes: JSON {\"items\": [...]}, a JSON list, one record per line (NDJSON), or the published \
+    #[command(
+        after_help = "Shapes: JSON {\"items\": [...]}, a JSON list, one record per line (NDJSON), or the published \
                             SQLite file. Importing the same file again changes nothing.\n\nExit codes: 0 done, 1 records \
-                            were refused and nothing was taken, 2 the command failed.")]
+                            were refused and nothing was taken, 2 the command failed."
+    )]
     Import(Import),
     /// Write evidence records as NDJSON, one per line, lossless
     ExportEvidence(Export),
     /// Check the file, the log, every digest, and that the state is what the evidence says
-    #[command(after_help = "Exit codes: 0 everything is as it should be, 1 something is wrong (each finding is named), 2 the \
-                            database cannot be read.")]
+    #[command(
+        after_help = "Exit codes: 0 everything is as it should be, 1 something is wrong (each finding is named), 2 the \
+                            database cannot be read."
+    )]
     Check(Check),
     /// Copy the database to a new file, consistently, also while the service runs
     Backup(Backup),
@@ -63,7 +67,12 @@ pub(crate) struct Api {
     #[arg(long, value_name = "FILE")]
     pub(crate) import: Vec<PathBuf>,
     /// Schedule file for plans that bring none; may be given several times
-    #[arg(long = "schedule", env = "CAVRA_GO_ROLLBACK_DRILL_SCHEDULE", value_name = "FILE", value_delimiter = ',')]
+    #[arg(
+        long = "schedule",
+        env = "CAVRA_GO_ROLLBACK_DRILL_SCHEDULE",
+        value_name = "FILE",
+        value_delimiter = ','
+    )]
     pub(crate) schedules: Vec<PathBuf>,
     /// Drill history file
     #[arg(long, env = "CAVRA_GO_ROLLBACK_DRILL_HISTORY", value_name = "FILE")]
@@ -78,13 +87,23 @@ pub(crate) struct Api {
     #[arg(long, env = "CAVRA_GO_ROLLBACK_DRILL_MAX_AGE_DAYS", value_name = "DAYS")]
     pub(crate) history_max_age_days: Option<f64>,
     /// Origins that browsers may call from, separated by commas
-    #[arg(long, env = "CAVRA_CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "CAVRA_CORS_ORIGINS",
+        value_name = "ORIGINS",
+        value_delimiter = ','
+    )]
     pub(crate) cors_origins: Vec<String>,
     /// Where clients find the API, for `/console/config`
     #[arg(long, env = "CAVRA_PUBLIC_API_BASE_URL", value_name = "URL")]
     pub(crate) public_api_base_url: Option<String>,
     /// Host names that are served beside this machine's own, separated by commas
-    #[arg(long, env = "CAVRA_ALLOWED_HOSTS", value_name = "HOSTS", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "CAVRA_ALLOWED_HOSTS",
+        value_name = "HOSTS",
+        value_delimiter = ','
+    )]
     pub(crate) allowed_hosts: Vec<String>,
     /// Worker threads [default: the machine's cores]
     #[arg(long, env = "CAVRA_WORKERS", value_name = "COUNT")]

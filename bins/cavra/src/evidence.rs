@@ -27,7 +27,9 @@ pub(crate) fn say(text: &str) {
 pub(crate) fn print(bytes: &[u8]) -> anyhow::Result<ExitCode> {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("cannot write the output"),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write the output")
+        }
         _ => Ok(ExitCode::SUCCESS),
     }
 }
@@ -39,10 +41,15 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<ExitCode> {
 }
 
 fn app(store: SqliteStore) -> App {
-    App::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemIds::default()), Settings::default())
+    App::new(
+        Arc::new(store),
+        Arc::new(SystemClock),
+        Arc::new(SystemIds::default()),
+        Settings::default(),
+    )
 }
 
-pub(crate) fn import(import: Import) -> anyhow::Result<ExitCode> {
+pub(crate) fn import(import: &Import) -> anyhow::Result<ExitCode> {
     let sources = open_all(&import.files)?;
     let app = app(SqliteStore::open(&import.database)?);
     take(&app, sources, import.skip_invalid)
@@ -84,7 +91,9 @@ fn take(app: &App, sources: Vec<ImportSource>, skip_invalid: bool) -> anyhow::Re
             ));
             Ok(ExitCode::from(1))
         }
-        Err(AppError::ImportUnreadable(problem)) => bail!("nothing was imported: the input cannot be read: {problem}"),
+        Err(AppError::ImportUnreadable(problem)) => {
+            bail!("nothing was imported: the input cannot be read: {problem}")
+        }
         Err(error) => Err(error).context("nothing was imported"),
     }
 }
@@ -95,10 +104,16 @@ fn summary(report: &ImportReport) {
         report.record_count, report.imported_count, report.unchanged_count, report.refused_count
     ));
     for (kind, count) in &report.kinds {
-        say(&format!("{count:>9}  {}", if kind.is_empty() { "(no kind)" } else { kind }));
+        say(&format!(
+            "{count:>9}  {}",
+            if kind.is_empty() { "(no kind)" } else { kind }
+        ));
     }
     if report.repeated_route_count > 0 {
-        say(&format!("{} routes were named twice in their plans; the first of each counts", report.repeated_route_count));
+        say(&format!(
+            "{} routes were named twice in their plans; the first of each counts",
+            report.repeated_route_count
+        ));
     }
     if report.orphaned_acknowledgement_count > 0 {
         say(&format!(
@@ -115,7 +130,11 @@ struct Watched {
 
 impl Watched {
     fn new() -> Self {
-        let bar = if io::stderr().is_terminal() { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        let bar = if io::stderr().is_terminal() {
+            ProgressBar::new_spinner()
+        } else {
+            ProgressBar::hidden()
+        };
         if let Ok(style) = ProgressStyle::with_template("{spinner} {pos} records, {per_sec}, {elapsed}") {
             bar.set_style(style);
         }
@@ -130,8 +149,15 @@ impl ImportProgress for Watched {
 
     fn refused(&mut self, refusal: &Refusal) {
         self.bar.suspend(|| {
-            let key = if refusal.session_id.is_empty() { String::new() } else { format!(" `{}`", refusal.session_id) };
-            say(&format!("refused record {}{key}: {}", refusal.record, refusal.reason));
+            let key = if refusal.session_id.is_empty() {
+                String::new()
+            } else {
+                format!(" `{}`", refusal.session_id)
+            };
+            say(&format!(
+                "refused record {}{key}: {}",
+                refusal.record, refusal.reason
+            ));
         });
     }
 }
@@ -150,11 +176,15 @@ pub(crate) fn export(export: &Export) -> anyhow::Result<ExitCode> {
         out.write_all(b"\n")
     });
     match written.map(|_| out.flush()) {
-        Err(AppError::Storage(cavra_storage::StorageError::Input(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
+        Err(AppError::Storage(cavra_storage::StorageError::Input(error)))
+            if error.kind() == io::ErrorKind::BrokenPipe =>
+        {
             Ok(ExitCode::SUCCESS)
         }
         Err(error) => Err(error).context("the export is not complete"),
-        Ok(flushed) => flushed.context("the export is not complete").map(|()| ExitCode::SUCCESS),
+        Ok(flushed) => flushed
+            .context("the export is not complete")
+            .map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -172,7 +202,11 @@ pub(crate) fn check(check: &Check) -> anyhow::Result<ExitCode> {
         report.package_count,
         report.findings.len()
     ));
-    Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if report.findings.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
 }
 
 pub(crate) fn backup(backup: &Backup) -> anyhow::Result<ExitCode> {

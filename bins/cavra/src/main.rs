@@ -24,7 +24,7 @@ fn main() -> ExitCode {
 fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.command {
         Command::Api(api) => api::run(*api),
-        Command::Import(import) => evidence::import(import),
+        Command::Import(import) => evidence::import(&import),
         Command::ExportEvidence(export) => evidence::export(&export),
         Command::Check(check) => evidence::check(&check),
         Command::Backup(backup) => evidence::backup(&backup),

@@ -59,26 +59,58 @@ pub(crate) fn options(api: Api) -> anyhow::Result<Options> {
             );
         }
     }
-    let file = api.config.as_deref().map(read_file).transpose()?.unwrap_or_default();
-    let list = |given: Vec<PathBuf>, file: Option<Vec<PathBuf>>| if given.is_empty() { file.unwrap_or_default() } else { given };
+    let file = api
+        .config
+        .as_deref()
+        .map(read_file)
+        .transpose()?
+        .unwrap_or_default();
+    let list = |given: Vec<PathBuf>, file: Option<Vec<PathBuf>>| {
+        if given.is_empty() {
+            file.unwrap_or_default()
+        } else {
+            given
+        }
+    };
     let names = |given: Vec<String>, file: Option<Vec<String>>| {
-        let names = if given.is_empty() { file.unwrap_or_default() } else { given };
-        names.into_iter().map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+        let names = if given.is_empty() {
+            file.unwrap_or_default()
+        } else {
+            given
+        };
+        names
+            .into_iter()
+            .map(|name| name.trim().to_owned())
+            .filter(|name| !name.is_empty())
+            .collect()
     };
     let defaults = ScheduleSettings::default();
-    let workers = api.workers.or(file.workers).unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
+    let workers = api
+        .workers
+        .or(file.workers)
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, usize::from));
     if workers == 0 {
         bail!("`workers` must be at least 1");
     }
     Ok(Options {
-        listen: api.listen.or(file.listen).unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8000))),
-        database: api.database.or(file.database).unwrap_or_else(|| PathBuf::from("cavra.db")),
+        listen: api
+            .listen
+            .or(file.listen)
+            .unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8000))),
+        database: api
+            .database
+            .or(file.database)
+            .unwrap_or_else(|| PathBuf::from("cavra.db")),
         import: list(api.import, file.import),
         schedules: ScheduleSettings {
             files: list(api.schedules, file.schedule),
             history: api.drill_history.or(file.drill_history),
             mode: mode(api.backend_mode.or(file.backend_mode).as_deref())?,
-            due_soon_days: days("due_soon_days", api.due_soon_days.or(file.due_soon_days), defaults.due_soon_days)?,
+            due_soon_days: days(
+                "due_soon_days",
+                api.due_soon_days.or(file.due_soon_days),
+                defaults.due_soon_days,
+            )?,
             history_max_age_days: days(
                 "history_max_age_days",
                 api.history_max_age_days.or(file.history_max_age_days),
@@ -86,7 +118,10 @@ pub(crate) fn options(api: Api) -> anyhow::Result<Options> {
             )?,
         },
         cors_origins: names(api.cors_origins, file.cors_origins),
-        public_api_base_url: api.public_api_base_url.or(file.public_api_base_url).unwrap_or_default(),
+        public_api_base_url: api
+            .public_api_base_url
+            .or(file.public_api_base_url)
+            .unwrap_or_default(),
         allowed_hosts: names(api.allowed_hosts, file.allowed_hosts),
         workers,
         log: api.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
@@ -110,9 +145,8 @@ fn days(name: &str, given: Option<f64>, default: Days) -> anyhow::Result<Days> {
 fn mode(given: Option<&str>) -> anyhow::Result<Mode> {
     match given.filter(|mode| !mode.trim().is_empty()) {
         None => Ok(Mode::Disabled),
-        Some(mode) => {
-            Mode::parse(mode).with_context(|| "`backend_mode` must be disabled, shadow, enforce or promoted".to_owned())
-        }
+        Some(mode) => Mode::parse(mode)
+            .with_context(|| "`backend_mode` must be disabled, shadow, enforce or promoted".to_owned()),
     }
 }
 

@@ -7,8 +7,8 @@ use cavra_domain::acknowledgement::{ACKNOWLEDGEMENT_SCHEMA, AckState, Acknowledg
 use cavra_domain::actor::Actor;
 use cavra_domain::audit_package::FilterNote;
 use cavra_domain::bulk::{
-    BULK_SCHEMA, BulkAnswer, BulkDocument, BulkMode, Found, ListedRoute, Outcome, OutcomeCounts, OutcomeReason,
-    RouteOutcome, Selection, decide_bulk,
+    BULK_SCHEMA, BulkAnswer, BulkDocument, BulkMode, Found, ListedRoute, Outcome, OutcomeCounts,
+    OutcomeReason, RouteOutcome, Selection, decide_bulk,
 };
 use cavra_domain::evidence::PRODUCT;
 use cavra_domain::id::{AcknowledgementId, BulkId, PlanId, ScheduleId};
@@ -129,17 +129,25 @@ impl App {
         self.store.writing(move |tx| {
             let at = transaction_time(clock.as_ref(), tx.state())?;
             let plan = cycle(tx.state(), &command.schedule_id, command.plan_id.as_ref())?;
-            let routes = tx.state().routes_of(&plan.plan_id, command.provider.key(), command.owner.as_ref())?;
-            let waiting: Vec<&TrackedRoute> = routes.iter().filter(|tracked| tracked.route.awaits()).collect();
+            let routes =
+                tx.state()
+                    .routes_of(&plan.plan_id, command.provider.key(), command.owner.as_ref())?;
+            let waiting: Vec<&TrackedRoute> =
+                routes.iter().filter(|tracked| tracked.route.awaits()).collect();
             if routes.is_empty() {
-                return Err(AppError::Unknown { what: "route", id: route_name(&command) });
+                return Err(AppError::Unknown {
+                    what: "route",
+                    id: route_name(&command),
+                });
             }
             if waiting.is_empty() {
                 return Err(AppError::Refused(OutcomeReason::Suppressed));
             }
             let acknowledgement_id = AcknowledgementId::from_uuid(ids.next(at));
-            let outcomes: Vec<RouteOutcome> =
-                waiting.iter().filter_map(|tracked| outcome(tracked, command.said, &acknowledgement_id)).collect();
+            let outcomes: Vec<RouteOutcome> = waiting
+                .iter()
+                .filter_map(|tracked| outcome(tracked, command.said, &acknowledgement_id))
+                .collect();
             if outcomes.iter().all(|outcome| outcome.outcome == Outcome::Refused) {
                 return Err(AppError::Refused(OutcomeReason::ResolvedIsFinal));
             }
@@ -161,7 +169,12 @@ impl App {
             };
             let metadata = document.record().into_value();
             append_own(tx, &metadata, at)?;
-            Ok(Acknowledged { acknowledgement: document, metadata, routes: outcomes, actor: command.actor })
+            Ok(Acknowledged {
+                acknowledgement: document,
+                metadata,
+                routes: outcomes,
+                actor: command.actor,
+            })
         })
     }
 
@@ -186,7 +199,9 @@ impl App {
                     external_ref: command.external_ref.clone(),
                     notes: command.notes.clone(),
                 };
-                let decision = decide_bulk(&selection, listed, &answer, || AcknowledgementId::from_uuid(ids.next(at)));
+                let decision = decide_bulk(&selection, listed, &answer, || {
+                    AcknowledgementId::from_uuid(ids.next(at))
+                });
                 if command.mode == BulkMode::Strict && decision.is_blocked() {
                     let blocked = |outcome: &RouteOutcome| {
                         matches!(outcome.outcome, Outcome::Refused | Outcome::NotFound)
@@ -225,7 +240,11 @@ impl App {
         }
         self.store.writing(move |tx| {
             let mut done = decide(tx.state(), &command)?;
-            let Some(at) = done.acknowledgements.first().map(|document| document.acknowledged_at) else {
+            let Some(at) = done
+                .acknowledgements
+                .first()
+                .map(|document| document.acknowledged_at)
+            else {
                 return Ok(done);
             };
             for document in &done.acknowledgements {
@@ -244,7 +263,10 @@ impl App {
 fn bulk_document(command: &Bulk, done: &BulkDone, at: Timestamp) -> BulkDocument {
     let (filter, listed_count) = match &command.selection {
         BulkSelection::Listed(listed) => (None, u64::try_from(listed.len()).ok()),
-        BulkSelection::Filter(filter) => (Some(FilterNote::of(&filter.clone().or_deliver(), Cycles::Current)), None),
+        BulkSelection::Filter(filter) => (
+            Some(FilterNote::of(&filter.clone().or_deliver(), Cycles::Current)),
+            None,
+        ),
     };
     BulkDocument {
         schema_version: BULK_SCHEMA,
@@ -259,7 +281,12 @@ fn bulk_document(command: &Bulk, done: &BulkDone, at: Timestamp) -> BulkDocument
         external_ref: command.external_ref.clone(),
         notes: command.notes.clone(),
         counts: done.counts,
-        unchanged: done.outcomes.iter().filter(|outcome| outcome.outcome != Outcome::Changed).cloned().collect(),
+        unchanged: done
+            .outcomes
+            .iter()
+            .filter(|outcome| outcome.outcome != Outcome::Changed)
+            .cloned()
+            .collect(),
         actor: command.actor.clone(),
     }
 }
@@ -270,10 +297,14 @@ fn cycle(tx: &dyn ReadTx, schedule: &ScheduleId, plan: Option<&PlanId>) -> Resul
         Some(plan_id) => tx
             .plan(plan_id)?
             .filter(|known| known.schedule_id == *schedule)
-            .ok_or_else(|| AppError::Unknown { what: "plan of this schedule", id: plan_id.to_string() }),
-        None => tx
-            .current_plan(schedule)?
-            .ok_or_else(|| AppError::Unknown { what: "schedule", id: schedule.to_string() }),
+            .ok_or_else(|| AppError::Unknown {
+                what: "plan of this schedule",
+                id: plan_id.to_string(),
+            }),
+        None => tx.current_plan(schedule)?.ok_or_else(|| AppError::Unknown {
+            what: "schedule",
+            id: schedule.to_string(),
+        }),
     }
 }
 
@@ -314,7 +345,10 @@ fn select<'a>(
 ) -> Result<(&'a [ListedRoute], Selection), AppError> {
     match selection {
         BulkSelection::Listed(listed) => {
-            let found = listed.iter().map(|item| find(tx, item)).collect::<Result<_, _>>()?;
+            let found = listed
+                .iter()
+                .map(|item| find(tx, item))
+                .collect::<Result<_, _>>()?;
             Ok((listed, Selection::listed(listed, found)?))
         }
         BulkSelection::Filter(filter) => {
@@ -335,11 +369,18 @@ fn find(tx: &dyn ReadTx, item: &ListedRoute) -> Result<Found, StorageError> {
     };
     let plan = match &item.plan_id {
         None => current,
-        Some(plan_id) => match tx.plan(plan_id)?.filter(|known| known.schedule_id == item.schedule_id) {
+        Some(plan_id) => match tx
+            .plan(plan_id)?
+            .filter(|known| known.schedule_id == item.schedule_id)
+        {
             None => return Ok(Found::Nothing(OutcomeReason::UnknownPlan)),
             Some(plan) => plan,
         },
     };
     let routes = tx.routes_of(&plan.plan_id, item.provider.key(), item.owner.as_ref())?;
-    Ok(if routes.is_empty() { Found::Nothing(OutcomeReason::UnknownRoute) } else { Found::Routes(routes) })
+    Ok(if routes.is_empty() {
+        Found::Nothing(OutcomeReason::UnknownRoute)
+    } else {
+        Found::Routes(routes)
+    })
 }

@@ -16,7 +16,7 @@ use cavra_domain::record::MAX_RECORD_TEXT_CHARS;
 use cavra_domain::time::Timestamp;
 use cavra_evidence::strict;
 use cavra_storage::published;
-use cavra_storage::{Appended, NewRecord, StorageError, StoredRecord, WriteTx};
+use cavra_storage::{Appended, NewRecord, StorageError, StoredRecord, Visit, WriteTx};
 use schemars::JsonSchema;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserializer, Serialize};
@@ -97,6 +97,8 @@ impl ImportProgress for Unwatched {
 pub enum ImportSource {
     /// JSON `{"items": [...]}`, a JSON list, or NDJSON: found out from the first bytes.
     Text(Box<dyn BufRead + Send>),
+    /// JSON `{"items": [...]}` or a JSON list, and nothing else.
+    Json(Box<dyn BufRead + Send>),
     /// A published store's SQLite file.
     PublishedFile(PathBuf),
     /// A published store's SQLite file, in memory.
@@ -107,6 +109,7 @@ impl fmt::Debug for ImportSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Text(_) => "Text",
+            Self::Json(_) => "Json",
             Self::PublishedFile(_) => "PublishedFile",
             Self::PublishedBytes(_) => "PublishedBytes",
         })
@@ -133,7 +136,9 @@ impl App {
             let at = transaction_time(clock.as_ref(), tx.state())?;
             let mut report = ImportReport::default();
             for source in sources {
-                read_source(source, &mut |raw| take(tx, raw, at, &mut report, progress.as_mut()))?;
+                read_source(source, &mut |raw| {
+                    take(tx, raw, at, &mut report, progress.as_mut())
+                })?;
             }
             progress.read(report.record_count);
             let (count, orphans) = tx.state().orphans(LISTED)?;
@@ -195,7 +200,11 @@ fn take(
     let reason = match checked(raw, &mut session_id) {
         Err(reason) => reason,
         Ok(record) => {
-            let new = NewRecord { value: record.as_value(), recorded_at: at, imported: true };
+            let new = NewRecord {
+                value: record.as_value(),
+                recorded_at: at,
+                imported: true,
+            };
             match tx.append(&new) {
                 Ok(Appended::Recorded { interpreted, .. }) => {
                     report.imported_count += 1;
@@ -220,7 +229,11 @@ fn take(
             }
         }
     };
-    let refusal = Refusal { record: report.record_count, session_id, reason };
+    let refusal = Refusal {
+        record: report.record_count,
+        session_id,
+        reason,
+    };
     progress.refused(&refusal);
     report.refused_count += 1;
     if report.refused.len() < LISTED {
@@ -235,7 +248,11 @@ fn take(
 fn checked(raw: &str, session_id: &mut String) -> Result<PublicSafe<Value>, String> {
     let value = strict::parse_str(raw).map_err(|error| format!("it is not strict JSON: {error}"))?;
     // A key that is not public-safe is not repeated in the report.
-    let key = value.get("session_id").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let key = value
+        .get("session_id")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     let record = PublicSafe::parse_record(value, MAX_RECORD_TEXT_CHARS).map_err(|error| {
         if error.field != "/session_id" {
             session_id.clone_from(&key);
@@ -247,16 +264,37 @@ fn checked(raw: &str, session_id: &mut String) -> Result<PublicSafe<Value>, Stri
 }
 
 fn read_source(source: ImportSource, take: Take<'_>) -> Result<(), AppError> {
-    let visit = |take: Take<'_>, read: &mut dyn FnMut(&mut dyn FnMut(&str) -> cavra_storage::Visit) -> Result<(), StorageError>| {
-        read(&mut |payload| take(payload).map(ControlFlow::Continue)).map_err(|error| match error {
-            StorageError::Open { .. } | StorageError::Corrupt(_) => AppError::ImportUnreadable(error.to_string()),
-            error => error.into(),
-        })
-    };
     match source {
-        ImportSource::Text(reader) => read_text(reader, take),
-        ImportSource::PublishedFile(path) => visit(take, &mut |each| published::visit_file(&path, each)),
-        ImportSource::PublishedBytes(bytes) => visit(take, &mut |each| published::visit_bytes(&bytes, each)),
+        ImportSource::Text(reader) => read_text(reader, true, take),
+        ImportSource::Json(reader) => read_text(reader, false, take),
+        ImportSource::PublishedFile(path) => read_published(take, |each| published::visit_file(&path, each)),
+        ImportSource::PublishedBytes(bytes) => {
+            read_published(take, |each| published::visit_bytes(&bytes, each))
+        }
+    }
+}
+
+/// Takes the payloads of a published store. What is wrong with its file is told apart from what is wrong with ours.
+fn read_published(
+    take: Take<'_>,
+    read: impl FnOnce(&mut dyn FnMut(&str) -> Visit) -> Result<(), StorageError>,
+) -> Result<(), AppError> {
+    let mut failed = None;
+    let read = read(&mut |payload| {
+        Ok(match take(payload) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        })
+    });
+    match (failed, read) {
+        (Some(error), _) => Err(error.into()),
+        (None, Err(error @ (StorageError::Open { .. } | StorageError::Corrupt(_)))) => {
+            Err(AppError::ImportUnreadable(error.to_string()))
+        }
+        (None, read) => Ok(read?),
     }
 }
 
@@ -268,34 +306,52 @@ enum Shape {
     Empty,
 }
 
-/// Finds the shape from the first bytes: a list, an object whose first key is `items`, or one record per line.
-fn shape(reader: &mut dyn BufRead) -> std::io::Result<Shape> {
-    // Leading white space is consumed, so that the buffer shows what follows.
-    loop {
-        let buffer = reader.fill_buf()?;
-        let Some(first) = buffer.first() else { return Ok(Shape::Empty) };
-        if first.is_ascii_whitespace() {
-            reader.consume(1);
-        } else {
-            break;
+/// How an object with a list of records begins, without white space.
+const ITEMS: &[u8] = b"{\"items\":";
+
+/// Finds the shape from the first bytes: a list, an object whose first key is `items`, or one record per line. A
+/// stream may hand out its first bytes one by one, so what was looked at stands in front of the rest again.
+fn shape(mut reader: Box<dyn BufRead + Send>) -> std::io::Result<(Shape, Box<dyn BufRead + Send>)> {
+    let (mut seen, mut dense) = (Vec::new(), Vec::new());
+    let shape = loop {
+        let Some(&byte) = reader.fill_buf()?.first() else {
+            break if dense.is_empty() {
+                Shape::Empty
+            } else {
+                Shape::Lines
+            };
+        };
+        reader.consume(1);
+        // White space in front is dropped, or a stream of nothing else would fill the memory.
+        if !(dense.is_empty() && byte.is_ascii_whitespace()) {
+            seen.push(byte);
         }
-    }
-    let head = reader.fill_buf()?;
-    let mut rest = head.iter().copied();
-    Ok(match rest.next() {
-        Some(b'[') => Shape::List,
-        Some(b'{') => {
-            let key: Vec<u8> = rest.filter(|byte| !byte.is_ascii_whitespace()).take(8).collect();
-            if key == b"\"items\":" { Shape::Items } else { Shape::Lines }
+        if !byte.is_ascii_whitespace() {
+            dense.push(byte);
         }
-        _ => Shape::Lines,
-    })
+        if dense == b"[" {
+            break Shape::List;
+        } else if dense == ITEMS {
+            break Shape::Items;
+        } else if !ITEMS.starts_with(&dense) || seen.len() > LOOK {
+            break Shape::Lines;
+        }
+    };
+    Ok((shape, Box::new(std::io::Cursor::new(seen).chain(reader))))
 }
 
-fn read_text(mut reader: Box<dyn BufRead + Send>, take: Take<'_>) -> Result<(), AppError> {
+/// How many bytes the beginning of an object may take, white space included.
+const LOOK: usize = 64 << 10;
+
+fn read_text(reader: Box<dyn BufRead + Send>, lines: bool, take: Take<'_>) -> Result<(), AppError> {
     let unreadable = |error: std::io::Error| AppError::ImportUnreadable(error.to_string());
-    match shape(reader.as_mut()).map_err(unreadable)? {
+    let (shape, reader) = shape(reader).map_err(unreadable)?;
+    match shape {
         Shape::Empty => Err(AppError::ImportUnreadable("it is empty".to_owned())),
+        Shape::Lines if !lines => {
+            let expected = "it is neither an object with `items` as its first key nor a list";
+            Err(AppError::ImportUnreadable(expected.to_owned()))
+        }
         Shape::Lines => {
             for line in Lines(reader) {
                 let line = line.map_err(unreadable)?;
@@ -308,9 +364,13 @@ fn read_text(mut reader: Box<dyn BufRead + Send>, take: Take<'_>) -> Result<(), 
         shape => {
             let mut failed = None;
             let mut deserializer = serde_json::Deserializer::from_reader(reader);
-            let read = Records { take, failed: &mut failed, keyed: matches!(shape, Shape::Items) }
-                .deserialize(&mut deserializer)
-                .and_then(|()| deserializer.end());
+            let read = Records {
+                take,
+                failed: &mut failed,
+                keyed: matches!(shape, Shape::Items),
+            }
+            .deserialize(&mut deserializer)
+            .and_then(|()| deserializer.end());
             match (failed, read) {
                 (Some(error), _) => Err(error.into()),
                 (None, Err(error)) => Err(AppError::ImportUnreadable(format!(
@@ -351,7 +411,11 @@ impl<'de> DeserializeSeed<'de> for Records<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        if self.keyed { deserializer.deserialize_map(self) } else { deserializer.deserialize_seq(self) }
+        if self.keyed {
+            deserializer.deserialize_map(self)
+        } else {
+            deserializer.deserialize_seq(self)
+        }
     }
 }
 
@@ -369,7 +433,11 @@ impl<'de> Visitor<'de> for Records<'_, '_> {
                 return Err(A::Error::custom("only `items` is expected, once"));
             }
             seen = true;
-            map.next_value_seed(Records { take: &mut *self.take, failed: &mut *self.failed, keyed: false })?;
+            map.next_value_seed(Records {
+                take: &mut *self.take,
+                failed: &mut *self.failed,
+                keyed: false,
+            })?;
         }
         self.keyed = false;
         Ok(())
@@ -387,16 +455,23 @@ impl<'de> Visitor<'de> for Records<'_, '_> {
 }
 
 /// Finds out whether an input is a published store's SQLite file, and gives it back as a source. Text is not
-/// read ahead; a SQLite file is read into memory.
+/// read further; a SQLite file is read into memory.
 ///
 /// # Errors
 /// The reader's own.
-pub fn sniff(mut reader: Box<dyn BufRead + Send>) -> std::io::Result<ImportSource> {
-    let is_sqlite = reader.fill_buf()?.starts_with(published::SQLITE_MAGIC);
-    if is_sqlite {
-        let mut bytes = Vec::new();
-        reader.read_to_end(&mut bytes)?;
-        return Ok(ImportSource::PublishedBytes(bytes));
+pub fn sniff(reader: Box<dyn BufRead + Send>) -> std::io::Result<ImportSource> {
+    let mut reader = reader;
+    let mut head = Vec::with_capacity(published::SQLITE_MAGIC.len());
+    // As many bytes as the mark has, although a stream may hand them out one by one.
+    reader
+        .by_ref()
+        .take(published::SQLITE_MAGIC.len() as u64)
+        .read_to_end(&mut head)?;
+    if head == published::SQLITE_MAGIC {
+        reader.read_to_end(&mut head)?;
+        return Ok(ImportSource::PublishedBytes(head));
     }
-    Ok(ImportSource::Text(reader))
+    Ok(ImportSource::Text(Box::new(
+        std::io::Cursor::new(head).chain(reader),
+    )))
 }

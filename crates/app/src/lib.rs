@@ -103,7 +103,10 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { schedules: plan::ScheduleSettings::default(), spool_bytes: 16 << 20 }
+        Self {
+            schedules: plan::ScheduleSettings::default(),
+            spool_bytes: 16 << 20,
+        }
     }
 }
 
@@ -118,14 +121,27 @@ pub struct App {
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("App").field("store", &self.store).field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("store", &self.store)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
 impl App {
     /// The use cases over a store, with the clock and the ids to use.
-    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, ids: Arc<dyn IdSource>, settings: Settings) -> Self {
-        Self { store, clock, ids, settings: Arc::new(settings) }
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            store,
+            clock,
+            ids,
+            settings: Arc::new(settings),
+        }
     }
 
     /// The store, for programs that export or check beside the use cases.
@@ -156,7 +172,11 @@ fn transaction_time(clock: &dyn Clock, tx: &dyn ReadTx) -> Result<Timestamp, Sto
 
 /// Appends a record of our own and gives its JSON and its position.
 fn append_own(tx: &mut dyn WriteTx, value: &Value, at: Timestamp) -> Result<u64, StorageError> {
-    match tx.append(&NewRecord { value, recorded_at: at, imported: false })? {
+    match tx.append(&NewRecord {
+        value,
+        recorded_at: at,
+        imported: false,
+    })? {
         cavra_storage::Appended::Recorded { position, .. } => Ok(position),
         // Ids are drawn anew for every record, so the same record cannot be there already.
         cavra_storage::Appended::Unchanged { kind } => {

@@ -47,35 +47,69 @@ impl App {
     ///
     /// # Errors
     /// [`AppError::Storage`] or [`AppError::Spool`]; nothing is stored then.
-    pub fn export_package(&self, filter: RouteFilter, cycles: Cycles, actor: &Actor) -> Result<StoredPackage, AppError> {
+    pub fn export_package(
+        &self,
+        filter: RouteFilter,
+        cycles: Cycles,
+        actor: &Actor,
+    ) -> Result<StoredPackage, AppError> {
         let filter = filter.or_deliver();
-        let built = self.store.as_ref().reading(|tx| build(self, tx, &filter, cycles, actor))?;
+        let built = self
+            .store
+            .as_ref()
+            .reading(|tx| build(self, tx, &filter, cycles, actor))?;
         let (header, digest, spool) = match built {
             Built::Stored(stored) => return Ok(stored),
-            Built::New { header, digest, spool } => (header, digest, spool),
+            Built::New {
+                header,
+                digest,
+                spool,
+            } => (header, digest, spool),
         };
         let at = header.generated_at;
         let metadata = header.record(&digest).into_value();
         self.store.writing(move |tx| {
-            let appended = tx.append(&NewRecord { value: &metadata, recorded_at: at, imported: false })?;
-            if let cavra_storage::Appended::Recorded { position, .. } = appended {
-                tx.store_package(position, &mut spool.into_pieces().map_err(AppError::Spool)?)?;
+            // Unchanged when somebody stored the same package meanwhile, or its record came from elsewhere.
+            tx.append(&NewRecord {
+                value: &metadata,
+                recorded_at: at,
+                imported: false,
+            })?;
+            let record = tx.state().record(header.audit_id.as_str())?.ok_or_else(|| {
+                StorageError::Corrupt(format!("the package `{}` has no record", header.audit_id))
+            })?;
+            let stored = stored_package(&record)?;
+            if !has_text(tx.state(), &stored)? {
+                tx.store_package(
+                    stored.position,
+                    &mut spool.into_pieces().map_err(AppError::Spool)?,
+                )?;
             }
-            let stored = tx.state().record(header.audit_id.as_str())?;
-            let position = stored.map(|record| record.position).unwrap_or_default();
-            Ok(StoredPackage { position, actor: metadata_actor(&metadata), metadata })
+            Ok(stored)
         })
     }
 
     /// A package by its id.
     ///
     /// # Errors
-    /// [`AppError::Unknown`] when there is none.
+    /// [`AppError::Unknown`] when there is none, or when only its record was imported and its text is elsewhere.
     pub fn package(&self, audit_id: &AuditId) -> Result<StoredPackage, AppError> {
-        let unknown = || AppError::Unknown { what: "audit package", id: audit_id.to_string() };
-        let record = self.store.as_ref().reading(|tx| tx.record(audit_id.as_str()).map_err(AppError::from))?;
-        let record = record.filter(|record| record.kind == EvidenceKind::AuditPackage).ok_or_else(unknown)?;
-        stored_package(&record)
+        let unknown = |what| AppError::Unknown {
+            what,
+            id: audit_id.to_string(),
+        };
+        self.store.as_ref().reading(|tx| {
+            let record = tx
+                .record(audit_id.as_str())?
+                .filter(|record| record.kind == EvidenceKind::AuditPackage)
+                .ok_or_else(|| unknown("audit package"))?;
+            let stored = stored_package(&record)?;
+            if has_text(tx, &stored)? {
+                Ok(stored)
+            } else {
+                Err(unknown("text in this store of the audit package"))
+            }
+        })
     }
 
     /// One piece of a package's text, from 0. The pieces, joined, are the same bytes each time. An imported
@@ -84,7 +118,10 @@ impl App {
     /// # Errors
     /// [`AppError::Storage`] when a piece is damaged.
     pub fn package_piece(&self, package: &StoredPackage, piece: u64) -> Result<Piece, AppError> {
-        let stored = self.store.as_ref().reading(|tx| tx.package_piece(package.position, piece))?;
+        let stored = self
+            .store
+            .as_ref()
+            .reading(|tx| tx.package_piece(package.position, piece))?;
         if let Some(bytes) = stored {
             return Ok(Piece::Text(unpack(&bytes)?));
         }
@@ -96,19 +133,37 @@ impl App {
     }
 }
 
+/// Whether a package can be given out: its pieces are stored, or its record holds the whole document, as published
+/// ones do.
+fn has_text(tx: &dyn ReadTx, package: &StoredPackage) -> Result<bool, StorageError> {
+    let document = payload(&EvidenceKind::AuditPackage, &package.metadata);
+    Ok(document.get("package_sha256").is_none() || tx.package_piece(package.position, 0)?.is_some())
+}
+
 fn metadata_actor(metadata: &Value) -> Value {
-    payload(&EvidenceKind::AuditPackage, metadata).get("actor").cloned().unwrap_or(Value::Null)
+    payload(&EvidenceKind::AuditPackage, metadata)
+        .get("actor")
+        .cloned()
+        .unwrap_or(Value::Null)
 }
 
 fn stored_package(record: &StoredRecord) -> Result<StoredPackage, AppError> {
     let metadata: Value = serde_json::from_str(&record.json)
         .map_err(|_| StorageError::Corrupt(format!("record {} is not JSON", record.position)))?;
-    Ok(StoredPackage { position: record.position, actor: metadata_actor(&metadata), metadata })
+    Ok(StoredPackage {
+        position: record.position,
+        actor: metadata_actor(&metadata),
+        metadata,
+    })
 }
 
 enum Built {
     Stored(StoredPackage),
-    New { header: Box<PackageHeader>, digest: PackageDigest, spool: Spool },
+    New {
+        header: Box<PackageHeader>,
+        digest: PackageDigest,
+        spool: Spool,
+    },
 }
 
 fn build(
@@ -130,7 +185,10 @@ fn build(
         evidence: tx.route_evidence()?,
     });
     if let Some(record) = tx.record(header.audit_id.as_str())? {
-        return Ok(Built::Stored(stored_package(&record)?));
+        let stored = stored_package(&record)?;
+        if has_text(tx, &stored)? {
+            return Ok(Built::Stored(stored));
+        }
     }
     let mut spool = Spool::new(app.settings.spool_bytes);
     spool.text(header.open().as_bytes()).map_err(AppError::Spool)?;
@@ -152,7 +210,11 @@ fn build(
     }
     spool.text(close().as_bytes()).map_err(AppError::Spool)?;
     let digest = spool.finish().map_err(AppError::Spool)?;
-    Ok(Built::New { header: Box::new(header), digest, spool })
+    Ok(Built::New {
+        header: Box::new(header),
+        digest,
+        spool,
+    })
 }
 
 /// Compressed pieces on their way into storage: in memory while they are few, then in a temporary file that has
@@ -176,7 +238,11 @@ impl Spool {
 
     fn text(&mut self, text: &[u8]) -> io::Result<()> {
         self.piece.extend_from_slice(text);
-        if self.piece.len() >= PIECE_BYTES { self.end_piece() } else { Ok(()) }
+        if self.piece.len() >= PIECE_BYTES {
+            self.end_piece()
+        } else {
+            Ok(())
+        }
     }
 
     fn entry(&mut self, entry: &PackageRoute, first: bool) -> io::Result<()> {
@@ -184,14 +250,19 @@ impl Spool {
             self.piece.push(b',');
         }
         serde_json::to_writer(&mut self.piece, entry)?;
-        if self.piece.len() >= PIECE_BYTES { self.end_piece() } else { Ok(()) }
+        if self.piece.len() >= PIECE_BYTES {
+            self.end_piece()
+        } else {
+            Ok(())
+        }
     }
 
     fn end_piece(&mut self) -> io::Result<()> {
         self.digest.write_all(&self.piece)?;
         self.bytes += u64::try_from(self.piece.len()).unwrap_or(u64::MAX);
         let packed = pack(&self.piece);
-        self.file.write_all(&u64::try_from(packed.len()).unwrap_or(u64::MAX).to_le_bytes())?;
+        self.file
+            .write_all(&u64::try_from(packed.len()).unwrap_or(u64::MAX).to_le_bytes())?;
         self.file.write_all(&packed)?;
         self.piece.clear();
         Ok(())
@@ -202,7 +273,10 @@ impl Spool {
             self.end_piece()?;
         }
         let digest = std::mem::take(&mut self.digest).finish();
-        Ok(PackageDigest { sha256: digest.to_hex(), bytes: self.bytes })
+        Ok(PackageDigest {
+            sha256: digest.to_hex(),
+            bytes: self.bytes,
+        })
     }
 
     fn into_pieces(mut self) -> io::Result<Pieces> {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use cavra_domain::actor::Actor;
 use cavra_domain::id::PlanId;
+use cavra_domain::id::ScheduleId;
 use cavra_domain::public_safe::{Field, Text};
 use cavra_domain::schedule::{
-    Days, HISTORY_MAX_AGE_DEFAULT, DUE_SOON_DEFAULT, Mode, NotificationPlan, PlanRequest, RequestedProviders,
+    DUE_SOON_DEFAULT, Days, HISTORY_MAX_AGE_DEFAULT, Mode, NotificationPlan, PlanRequest, RequestedProviders,
     RoutingPolicy, ScheduleError, ScheduleReport, build_plan,
 };
-use cavra_domain::id::ScheduleId;
 use cavra_domain::time::Timestamp;
 use cavra_storage::StorageError;
 use schemars::JsonSchema;
@@ -107,12 +107,25 @@ impl App {
         let configured_schedule_ids = files.iter().map(|file| file.id().to_owned()).collect();
         let chosen = match schedule_id {
             None => files.first(),
-            Some(wanted) => Some(files.iter().find(|file| file.id() == wanted.as_str()).ok_or_else(|| {
-                AppError::Unknown { what: "configured schedule", id: wanted.to_string() }
-            })?),
+            Some(wanted) => Some(
+                files
+                    .iter()
+                    .find(|file| file.id() == wanted.as_str())
+                    .ok_or_else(|| AppError::Unknown {
+                        what: "configured schedule",
+                        id: wanted.to_string(),
+                    })?,
+            ),
         };
-        let report = self.report(chosen.map(|file| &file.content), chosen.map(|file| file.path.as_path()), self.now())?;
-        Ok(ConfiguredSchedule { report, configured_schedule_ids })
+        let report = self.report(
+            chosen.map(|file| &file.content),
+            chosen.map(|file| file.path.as_path()),
+            self.now(),
+        )?;
+        Ok(ConfiguredSchedule {
+            report,
+            configured_schedule_ids,
+        })
     }
 
     /// Makes and stores a notification plan. A plan that says what the schedule's current one says is not made
@@ -146,19 +159,16 @@ impl App {
                 .state()
                 .current_plan(&plan.schedule_id)?
                 .filter(|current| hex(&current.content_key) == plan.content_key());
-            let (plan_metadata, resent) = match same {
-                Some(current) => {
-                    let stored = tx.state().record(current.plan_id.as_str())?.ok_or_else(|| {
-                        StorageError::Corrupt(format!("the plan `{}` has no record", current.plan_id))
-                    })?;
-                    let value = serde_json::from_str(&stored.json)
-                        .map_err(|_| StorageError::Corrupt(format!("record {} is not JSON", stored.position)))?;
-                    (value, true)
-                }
-                None => {
-                    append_own(tx, &record, at)?;
-                    (record, false)
-                }
+            let resent = same.is_some();
+            let plan_metadata = if let Some(current) = same {
+                let stored = tx.state().record(current.plan_id.as_str())?.ok_or_else(|| {
+                    StorageError::Corrupt(format!("the plan `{}` has no record", current.plan_id))
+                })?;
+                serde_json::from_str(&stored.json)
+                    .map_err(|_| StorageError::Corrupt(format!("record {} is not JSON", stored.position)))?
+            } else {
+                append_own(tx, &record, at)?;
+                record
             };
             Ok(Delivered {
                 schedule: report,
@@ -174,11 +184,19 @@ impl App {
         })
     }
 
-    fn report(&self, schedule: Option<&Value>, path: Option<&Path>, now: Timestamp) -> Result<ScheduleReport, AppError> {
+    fn report(
+        &self,
+        schedule: Option<&Value>,
+        path: Option<&Path>,
+        now: Timestamp,
+    ) -> Result<ScheduleReport, AppError> {
         let settings = &self.settings.schedules;
         let history = settings.history.as_deref().map(read_object).transpose()?;
         // Only the file's name: a caller learns nothing of the machine's folders.
-        let name = path.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = path
+            .and_then(Path::file_name)
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let settings = cavra_domain::schedule::ScheduleSettings {
             mode: settings.mode,
             schedule_path: Text::parse(Field::line("rollback_drill_schedule_path", 300), &name)
@@ -190,7 +208,12 @@ impl App {
     }
 
     fn schedule_files(&self) -> Result<Vec<ScheduleFile>, AppError> {
-        let read = |path: &PathBuf| Ok(ScheduleFile { path: path.clone(), content: read_object(path)? });
+        let read = |path: &PathBuf| {
+            Ok(ScheduleFile {
+                path: path.clone(),
+                content: read_object(path)?,
+            })
+        };
         self.settings.schedules.files.iter().map(read).collect()
     }
 
@@ -207,7 +230,10 @@ impl App {
         }
         match (files.into_iter().next(), schedule_id) {
             (Some(file), _) => Ok((file.content, Some(file.path))),
-            (None, Some(wanted)) => Err(AppError::Unknown { what: "configured schedule", id: wanted.to_string() }),
+            (None, Some(wanted)) => Err(AppError::Unknown {
+                what: "configured schedule",
+                id: wanted.to_string(),
+            }),
             (None, None) => Err(AppError::NoSchedule),
         }
     }
@@ -220,12 +246,20 @@ struct ScheduleFile {
 
 impl ScheduleFile {
     fn id(&self) -> &str {
-        self.content.get("schedule_id").and_then(Value::as_str).unwrap_or_default().trim()
+        self.content
+            .get("schedule_id")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .trim()
     }
 }
 
 fn read_object(path: &Path) -> Result<Value, AppError> {
-    let name = || path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = || {
+        path.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
     let bytes = std::fs::read(path).map_err(|_| AppError::ScheduleFile(name()))?;
     cavra_evidence::strict::parse(&bytes)
         .ok()

@@ -17,10 +17,15 @@ impl App {
     pub fn seed(&self, published_store: &str) -> Result<ImportReport, AppError> {
         let mut store: Value = serde_json::from_str(published_store)
             .map_err(|error| AppError::ImportUnreadable(error.to_string()))?;
-        let told_at = Timestamp::parse(SAMPLE_NOW).map_err(|error| AppError::ImportUnreadable(error.to_string()))?;
+        let told_at =
+            Timestamp::parse(SAMPLE_NOW).map_err(|error| AppError::ImportUnreadable(error.to_string()))?;
         move_times(&mut store, self.now().micros_since(told_at));
         let text = std::io::Cursor::new(store.to_string());
-        self.import(vec![ImportSource::Text(Box::new(text))], ImportOptions::default(), Box::new(Unwatched))
+        self.import(
+            vec![ImportSource::Text(Box::new(text))],
+            ImportOptions::default(),
+            Box::new(Unwatched),
+        )
     }
 }
 
@@ -28,7 +33,9 @@ impl App {
 fn move_times(value: &mut Value, by_micros: i64) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(|item| move_times(item, by_micros)),
-        Value::Object(members) => members.values_mut().for_each(|member| move_times(member, by_micros)),
+        Value::Object(members) => members
+            .values_mut()
+            .for_each(|member| move_times(member, by_micros)),
         Value::String(text) => {
             // A date without a time of day is no instant.
             if text.len() >= 19

@@ -39,6 +39,7 @@ pub const DEFAULT_PAGE: u64 = 50;
 
 /// One route in a list (contract wire 1.4 and decisions 3).
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "the published row has them")]
 pub struct RouteRow {
     /// The route.
     pub route_id: RouteId,
@@ -102,13 +103,25 @@ impl RouteRow {
     fn new(tracked: TrackedRoute, now: Timestamp) -> Self {
         let state = tracked.state();
         let breached = tracked.breached(now);
-        let TrackedRoute { route, status, current } = tracked;
-        let (window_id, window_reason) =
-            route.maintenance_window.clone().map(|window| (window.window_id, window.reason)).unwrap_or_default();
+        let TrackedRoute {
+            route,
+            status,
+            current,
+        } = tracked;
+        let (window_id, window_reason) = route
+            .maintenance_window
+            .clone()
+            .map(|window| (window.window_id, window.reason))
+            .unwrap_or_default();
         let (by, at, external_ref, notes) = status
             .answer
             .map(|answer| {
-                (answer.acknowledged_by, answer.acknowledged_at.to_string(), answer.external_ref, answer.notes)
+                (
+                    answer.acknowledged_by,
+                    answer.acknowledged_at.to_string(),
+                    answer.external_ref,
+                    answer.notes,
+                )
             })
             .unwrap_or_default();
         Self {
@@ -229,7 +242,12 @@ impl App {
     ///
     /// # Errors
     /// [`AppError::BadCursor`].
-    pub fn routes(&self, filter: &RouteFilter, cycles: Cycles, paging: &Paging) -> Result<RoutePage, AppError> {
+    pub fn routes(
+        &self,
+        filter: &RouteFilter,
+        cycles: Cycles,
+        paging: &Paging,
+    ) -> Result<RoutePage, AppError> {
         let after = paging.cursor.as_deref().map(route_cursor).transpose()?;
         self.store.as_ref().reading(|tx| {
             let now = transaction_time(self.clock.as_ref(), tx)?;
@@ -284,7 +302,11 @@ impl App {
             let now = transaction_time(self.clock.as_ref(), tx)?;
             let counters: BTreeMap<String, u64> = tx.counters()?;
             let counts = tx.count_routes(&RouteFilter::default(), Cycles::Current, now)?;
-            let outstanding = tx.outstanding(LISTED_OUTSTANDING)?.iter().map(OutstandingRoute::new).collect();
+            let outstanding = tx
+                .outstanding(LISTED_OUTSTANDING)?
+                .iter()
+                .map(OutstandingRoute::new)
+                .collect();
             let latest = tx.history(&HistoryQuery {
                 terms: &[HistoryTerm::listed()],
                 after: None,
@@ -294,10 +316,17 @@ impl App {
             })?;
             let newest = newest_escalation(tx)?.map(|record| record.session_id);
             let latest = latest
-                .into_iter()
+                .iter()
                 .map(|record| shown(tx, record, newest.as_deref(), now))
                 .collect::<Result<_, AppError>>()?;
-            Ok(Dashboard::new(now, &counters, &counts, tx.orphans(0)?.0, outstanding, latest))
+            Ok(Dashboard::new(
+                now,
+                &counters,
+                &counts,
+                tx.orphans(0)?.0,
+                outstanding,
+                latest,
+            ))
         })
     }
 
@@ -314,7 +343,11 @@ impl App {
             let plan = EscalationPlan::build(plan_id, at, actor.clone(), policy, routes);
             let metadata = plan.record().into_value();
             append_own(tx, &metadata, at)?;
-            Ok(Escalated { plan, metadata, actor })
+            Ok(Escalated {
+                plan,
+                metadata,
+                actor,
+            })
         })
     }
 
@@ -348,7 +381,11 @@ impl App {
             }
             let here = u64::try_from(records.len()).unwrap_or_default();
             // The pinned record takes the first place of the list, so the others move back by one.
-            let offset = if cursor.is_none() && pinned.is_some() { paging.offset.saturating_sub(1) } else { paging.offset };
+            let offset = if cursor.is_none() && pinned.is_some() {
+                paging.offset.saturating_sub(1)
+            } else {
+                paging.offset
+            };
             records.extend(tx.history(&HistoryQuery {
                 terms: &terms,
                 after: cursor.map(|(after, _)| after),
@@ -372,7 +409,7 @@ impl App {
             };
             let newest = newest.map(|record| record.session_id);
             let items = records
-                .into_iter()
+                .iter()
                 .map(|record| shown(tx, record, newest.as_deref(), now))
                 .collect::<Result<_, AppError>>()?;
             Ok(HistoryPage {
@@ -395,7 +432,10 @@ impl App {
     pub fn suppression_trend(&self, filter: &RouteFilter, generated_by: Text) -> Result<Trend, AppError> {
         self.store.as_ref().reading(|tx| {
             let now = transaction_time(self.clock.as_ref(), tx)?;
-            let suppressed = RouteFilter { action: Some(RouteAction::Suppress), ..filter.clone() };
+            let suppressed = RouteFilter {
+                action: Some(RouteAction::Suppress),
+                ..filter.clone()
+            };
             let mut latest = Vec::new();
             let query = RouteQuery {
                 limit: u64::try_from(LATEST_EVENTS).ok(),
@@ -409,7 +449,10 @@ impl App {
             let trend_id = TrendId::from_uuid(self.ids.next(now));
             let filters = FilterNote::of(filter, Cycles::All);
             let trend = SuppressionTrend::new(trend_id, now, generated_by, filters, counts, latest);
-            Ok(Trend { trend, metadata: None })
+            Ok(Trend {
+                trend,
+                metadata: None,
+            })
         })
     }
 }
@@ -423,7 +466,10 @@ fn cut<T>(items: &mut Vec<T>, limit: u64) -> bool {
 }
 
 fn waiting_routes(tx: &dyn ReadTx, now: Timestamp) -> Result<Vec<TrackedRoute>, StorageError> {
-    let filter = RouteFilter { action: Some(RouteAction::Deliver), ..RouteFilter::default() };
+    let filter = RouteFilter {
+        action: Some(RouteAction::Deliver),
+        ..RouteFilter::default()
+    };
     let mut routes = Vec::new();
     tx.visit_routes(&RouteQuery::all(&filter, Cycles::Current, now), &mut |tracked| {
         routes.push(tracked);
@@ -434,7 +480,13 @@ fn waiting_routes(tx: &dyn ReadTx, now: Timestamp) -> Result<Vec<TrackedRoute>, 
 
 fn newest_escalation(tx: &dyn ReadTx) -> Result<Option<StoredRecord>, StorageError> {
     let terms = [HistoryTerm::kind(EvidenceKind::EscalationPlan.as_str())];
-    let query = HistoryQuery { terms: &terms, after: None, offset: 0, limit: 1, except: None };
+    let query = HistoryQuery {
+        terms: &terms,
+        after: None,
+        offset: 0,
+        limit: 1,
+        except: None,
+    };
     Ok(tx.history(&query)?.pop())
 }
 
@@ -451,8 +503,13 @@ fn parsed(record: &StoredRecord) -> Result<Value, AppError> {
 }
 
 /// A record as history shows it.
-fn shown(tx: &dyn ReadTx, record: StoredRecord, newest: Option<&str>, now: Timestamp) -> Result<Value, AppError> {
-    let mut value = parsed(&record)?;
+fn shown(
+    tx: &dyn ReadTx,
+    record: &StoredRecord,
+    newest: Option<&str>,
+    now: Timestamp,
+) -> Result<Value, AppError> {
+    let mut value = parsed(record)?;
     if record.kind == EvidenceKind::EscalationPlan {
         match newest {
             Some(newest) if newest != record.session_id => escalation::shown_superseded(&mut value, newest),
@@ -477,12 +534,23 @@ fn history_cursor(text: &str) -> Result<(HistoryCursor, Option<u64>), AppError> 
     let parse = || {
         let mut parts = text.strip_prefix("h1.")?.split('.');
         let created_at = Timestamp::from_micros(parts.next()?.parse().ok()?)?;
-        let position = parts.next()?.parse().ok().filter(|position| i64::try_from(*position).is_ok())?;
-        let pinned: u64 = parts.next()?.parse().ok().filter(|position| i64::try_from(*position).is_ok())?;
+        let position = parts
+            .next()?
+            .parse()
+            .ok()
+            .filter(|position| i64::try_from(*position).is_ok())?;
+        let pinned: u64 = parts
+            .next()?
+            .parse()
+            .ok()
+            .filter(|position| i64::try_from(*position).is_ok())?;
         if parts.next().is_some() {
             return None;
         }
-        Some((HistoryCursor { created_at, position }, (pinned > 0).then_some(pinned)))
+        Some((
+            HistoryCursor { created_at, position },
+            (pinned > 0).then_some(pinned),
+        ))
     };
     parse().ok_or(AppError::BadCursor)
 }

@@ -137,3 +137,84 @@ impl AcknowledgementDocument {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{actor, now, plan_id, provider, schedule_id, text};
+
+    fn document(bulk_id: Option<BulkId>) -> AcknowledgementDocument {
+        AcknowledgementDocument {
+            schema_version: ACKNOWLEDGEMENT_SCHEMA,
+            product: crate::evidence::PRODUCT,
+            acknowledgement_id: AcknowledgementId::parse("gordack-1").unwrap(),
+            schedule_id: schedule_id("sched-a"),
+            plan_id: plan_id("gordn-1"),
+            provider: provider(" Pager-Duty "),
+            owner: text("ana"),
+            acknowledged_by: text("ben"),
+            acknowledgement_state: AckState::Dismissed,
+            acknowledged_at: now(),
+            external_ref: text("CHG-1"),
+            notes: text("not ours"),
+            actor: actor("ben"),
+            bulk_id,
+        }
+    }
+
+    #[test]
+    fn the_record_of_an_acknowledgement_has_the_published_fields_in_the_published_order() {
+        let record = document(None).record().into_value();
+        let keys: Vec<_> = record.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(
+            keys,
+            [
+                "schema_version",
+                "product",
+                "session_id",
+                "created_at",
+                "signer",
+                "decision_count",
+                "blocked_count",
+                "approval_required_count",
+                "metadata_kind",
+                "acknowledgement_id",
+                "schedule_id",
+                "plan_id",
+                "provider",
+                "acknowledgement_state",
+                "acknowledgement",
+            ]
+        );
+        assert_eq!(
+            (&record["session_id"], &record["signer"]),
+            (&json!("gordack-1"), &json!("ben"))
+        );
+        assert_eq!(
+            (&record["provider"], &record["decision_count"]),
+            (&json!("Pager-Duty"), &json!(1))
+        );
+        assert_eq!(record["acknowledgement_state"], "dismissed");
+    }
+
+    #[test]
+    fn the_document_names_its_bulk_only_when_there_is_one() {
+        let single = json!(document(None));
+        assert_eq!(single.get("bulk_id"), None);
+        assert_eq!(
+            single["schema_version"],
+            "cavra.go-backend-pilot.rollback-drill-notification-ack.v1"
+        );
+        let bulk = BulkId::parse("gordbulkack-1").unwrap();
+        assert_eq!(json!(document(Some(bulk)))["bulk_id"], "gordbulkack-1");
+    }
+
+    #[test]
+    fn notes_may_have_lines_and_a_reference_may_not() {
+        assert!(Text::parse(NOTES, "first\nsecond").is_ok());
+        assert!(Text::parse(EXTERNAL_REF, "CHG-1\nCHG-2").is_err());
+        assert!(Text::parse(NOTES, &"x".repeat(4_000)).is_ok());
+        assert!(Text::parse(NOTES, &"x".repeat(4_001)).is_err());
+        assert!(Text::parse(EXTERNAL_REF, &"x".repeat(501)).is_err());
+    }
+}

@@ -46,3 +46,31 @@ impl Actor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_local_actor_is_only_what_the_request_says() {
+        assert_eq!(
+            json!(Actor::local("acknowledged_by", " Ana Ünal ").unwrap()),
+            json!({
+                "actor": "Ana Ünal", "subject": "Ana Ünal", "issuer": "local", "groups": [], "repository": null,
+                "verified": false,
+            })
+        );
+    }
+
+    #[test]
+    fn a_local_name_that_is_not_public_safe_is_refused_under_the_name_of_its_field() {
+        for name in ["password=hunter2", "a\nb", &"x".repeat(MAX_NAME_CHARS + 1)] {
+            assert_eq!(
+                Actor::local("acknowledged_by", name).unwrap_err().field,
+                "acknowledged_by"
+            );
+        }
+    }
+}

@@ -480,3 +480,357 @@ impl AuditPackage {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::record::{Projection, interpret};
+    use crate::route::{FilterTerms, Route};
+    use crate::testing::{about_now, actor, answer, any_filter, any_routes, now, route, suppressed, tracked};
+
+    fn filter(terms: &FilterTerms<'_>) -> RouteFilter {
+        RouteFilter::parse(terms).unwrap()
+    }
+
+    fn position(log_position: u64) -> EvidencePosition {
+        EvidencePosition {
+            record_count: 3,
+            log_position,
+            orphaned_acknowledgement_count: 0,
+        }
+    }
+
+    fn header(
+        filter: &RouteFilter,
+        cycles: Cycles,
+        at: Timestamp,
+        by: &str,
+        log_position: u64,
+    ) -> PackageHeader {
+        PackageHeader::new(&PackageInput {
+            filter,
+            cycles,
+            at,
+            actor: &actor(by),
+            counts: RouteCounts::default(),
+            acknowledgement_count: 0,
+            population: Population {
+                known: 0,
+                matched: 0,
+                left_out: LeftOut::default(),
+            },
+            evidence: position(log_position),
+        })
+    }
+
+    /// The package of the matching routes, each with one entry of history per revision.
+    fn package(routes: &[TrackedRoute], filter: &RouteFilter, now: Timestamp) -> AuditPackage {
+        let mut left_out = LeftOut::default();
+        let mut matching = Vec::new();
+        for tracked in routes {
+            match filter.left_out_by(tracked, now) {
+                Some(term) => left_out.add(term, 1),
+                None => matching.push(tracked.clone()),
+            }
+        }
+        let count = |count: usize| u64::try_from(count).unwrap();
+        let header = PackageHeader::new(&PackageInput {
+            filter,
+            cycles: Cycles::All,
+            at: now,
+            actor: &actor("ana"),
+            counts: RouteCounts::of(&matching, now),
+            acknowledgement_count: 0,
+            population: Population {
+                known: count(routes.len()),
+                matched: count(matching.len()),
+                left_out,
+            },
+            evidence: position(1),
+        });
+        let entry = |tracked: &TrackedRoute| {
+            let history = tracked
+                .status
+                .answer
+                .iter()
+                .map(|answer| HistoryEntry {
+                    answer: answer.clone(),
+                    effect: Transition::Change,
+                })
+                .collect();
+            PackageRoute::new(tracked, history, now)
+        };
+        AuditPackage {
+            header,
+            routes: matching.iter().map(entry).collect(),
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_package_is_the_same_for_the_same_scope_time_actor_and_evidence() {
+        let scope = filter(&FilterTerms {
+            provider: "slack",
+            ..FilterTerms::default()
+        });
+        let first = header(&scope, Cycles::Current, now(), "ana", 7);
+        assert_eq!(first, header(&scope, Cycles::Current, now(), "ana", 7));
+        assert!(first.audit_id.as_str().starts_with("gordackaudit-"));
+        let owner = filter(&FilterTerms {
+            provider: "slack",
+            owner: "ana",
+            ..FilterTerms::default()
+        });
+        let others = [
+            header(&owner, Cycles::Current, now(), "ana", 7),
+            header(&scope, Cycles::All, now(), "ana", 7),
+            header(&scope, Cycles::Current, now().plus_micros(1), "ana", 7),
+            header(&scope, Cycles::Current, now(), "ben", 7),
+            header(&scope, Cycles::Current, now(), "ana", 8),
+        ];
+        let ids: BTreeSet<_> = others
+            .iter()
+            .chain([&first])
+            .map(|header| &header.audit_id)
+            .collect();
+        assert_eq!(ids.len(), 6);
+    }
+
+    #[test]
+    fn the_id_of_a_package_depends_on_who_vouches_for_the_actor() {
+        let id = |actor: &Actor| {
+            let input = PackageInput {
+                filter: &RouteFilter::default(),
+                cycles: Cycles::Current,
+                at: now(),
+                actor,
+                counts: RouteCounts::default(),
+                acknowledgement_count: 0,
+                population: Population {
+                    known: 0,
+                    matched: 0,
+                    left_out: LeftOut::default(),
+                },
+                evidence: position(1),
+            };
+            PackageHeader::new(&input).audit_id
+        };
+        let local = actor("ana");
+        let issuer = crate::testing::text("https://idp.example");
+        assert_ne!(
+            id(&local),
+            id(&Actor {
+                issuer,
+                ..local.clone()
+            })
+        );
+        assert_ne!(
+            id(&local),
+            id(&Actor {
+                subject: crate::testing::text("u-1"),
+                ..local.clone()
+            })
+        );
+    }
+
+    #[test]
+    fn the_note_of_a_filter_has_every_term_and_is_empty_where_none_was_given() {
+        let note = FilterNote::of(&RouteFilter::default(), Cycles::Current);
+        assert_eq!(
+            json!(note),
+            json!({
+                "schedule_id": "", "provider": "", "owner": "", "state": "", "action": "", "category": "",
+                "breached": null, "cycle": "current",
+            })
+        );
+        let full = filter(&FilterTerms {
+            schedule_id: "sched-a",
+            owner: "ANA",
+            provider: "Pager-Duty",
+            state: "resolved",
+            action: "deliver",
+            category: "deliver",
+            breached: Some(false),
+        });
+        assert_eq!(
+            json!(FilterNote::of(&full, Cycles::All)),
+            json!({
+                "schedule_id": "sched-a", "provider": "Pager-Duty", "owner": "ana", "state": "resolved",
+                "action": "deliver", "category": "deliver", "breached": false, "cycle": "all",
+            })
+        );
+    }
+
+    #[test]
+    fn each_filter_term_has_a_count_of_its_own() {
+        let mut left_out = LeftOut::default();
+        for (count, term) in (1..).zip(FilterTerm::ALL) {
+            left_out.add(*term, count);
+        }
+        let written = json!(left_out);
+        for (count, term) in (1..).zip(FilterTerm::ALL) {
+            assert_eq!(written[term.as_str()], json!(count), "{term}");
+        }
+        assert_eq!(left_out.total(), 28);
+    }
+
+    #[test]
+    fn a_route_shows_its_answer_and_its_whole_history() {
+        let tracked = tracked(
+            route("sched-a", "slack", "ana"),
+            &[AckState::Escalated, AckState::Resolved],
+        );
+        let history = vec![
+            HistoryEntry {
+                answer: answer(AckState::Escalated, 1),
+                effect: Transition::Change,
+            },
+            HistoryEntry {
+                answer: answer(AckState::Resolved, 2),
+                effect: Transition::Change,
+            },
+            HistoryEntry {
+                answer: answer(AckState::Resolved, 3),
+                effect: Transition::Repeat,
+            },
+        ];
+        let entry = json!(PackageRoute::new(&tracked, history, now().plus_minutes(90)));
+        assert_eq!(
+            (&entry["acknowledgement_state"], &entry["acknowledged"]),
+            (&json!("resolved"), &json!(true))
+        );
+        assert_eq!(
+            (&entry["acknowledged_by"], &entry["external_ref"]),
+            (&json!("person 2"), &json!("CHG-2"))
+        );
+        assert_eq!(
+            entry["acknowledgement_id"],
+            entry["acknowledgements"][1]["acknowledgement_id"]
+        );
+        assert_eq!(
+            (&entry["breached"], &entry["age_minutes"], &entry["revision"]),
+            (&json!(false), &json!(90.0), &json!(2))
+        );
+        let effects: Vec<_> = entry["acknowledgements"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["effect"].clone())
+            .collect();
+        assert_eq!(effects, ["change", "change", "repeat"]);
+        assert_eq!(entry["acknowledgements"][2]["verified"], false);
+    }
+
+    #[test]
+    fn an_outstanding_route_has_no_answer_and_a_suppressed_one_needs_none() {
+        let late = now().plus_minutes(60);
+        let open = json!(PackageRoute::new(
+            &tracked(route("sched-a", "slack", "ana"), &[]),
+            Vec::new(),
+            late
+        ));
+        assert_eq!(
+            (&open["acknowledgement_state"], &open["breached"]),
+            (&json!("outstanding"), &json!(true))
+        );
+        for empty in [
+            "acknowledged_by",
+            "acknowledged_at",
+            "external_ref",
+            "notes",
+            "acknowledgement_id",
+        ] {
+            assert_eq!(open[empty], "", "{empty}");
+        }
+        let away: Route = suppressed(route("sched-a", "slack", "ana"), RouteCategory::OwnerCalendar);
+        let away = json!(PackageRoute::new(&tracked(away, &[]), Vec::new(), late));
+        assert_eq!(
+            (&away["acknowledgement_state"], &away["acknowledged"]),
+            (&json!(NOT_REQUIRED), &json!(false))
+        );
+        assert_eq!(
+            (&away["route_action"], &away["breached"]),
+            (&json!("suppress"), &json!(false))
+        );
+    }
+
+    #[test]
+    fn a_package_without_routes_is_a_whole_document_too() {
+        let package = AuditPackage {
+            header: header(&RouteFilter::default(), Cycles::Current, now(), "ana", 0),
+            routes: Vec::new(),
+        };
+        let value: Value = serde_json::from_str(&package.text()).unwrap();
+        assert_eq!(
+            (&value["routes"], &value["alert_level"]),
+            (&json!([]), &json!("healthy"))
+        );
+        assert_eq!(value["product"], "CAVRA");
+    }
+
+    #[test]
+    fn the_record_of_a_package_holds_its_summary_and_where_the_whole_is() {
+        let routes = [
+            tracked(route("sched-a", "slack", "ana"), &[]),
+            tracked(route("sched-a", "slack", "ben"), &[AckState::Escalated]),
+        ];
+        let package = package(&routes, &RouteFilter::default(), now());
+        let whole = PackageDigest {
+            sha256: "ab".repeat(32),
+            bytes: 17,
+        };
+        let record = package.header.record(&whole).into_value();
+        assert_eq!(record["session_id"], json!(package.header.audit_id));
+        assert_eq!(
+            ["decision_count", "blocked_count", "approval_required_count"].map(|key| record[key].as_u64()),
+            [Some(2), Some(2), Some(1)]
+        );
+        let summary = &record["acknowledgement_audit_package"];
+        assert_eq!(
+            (&summary["package_sha256"], &summary["package_bytes"]),
+            (&json!("ab".repeat(32)), &json!(17))
+        );
+        assert_eq!(summary.get("routes"), None);
+        let read = interpret(&record, Timestamp::EPOCH).unwrap();
+        assert!(matches!(read.projection, Projection::None));
+        assert_eq!((read.kind, read.created_at), (EvidenceKind::AuditPackage, now()));
+    }
+
+    proptest! {
+        #[test]
+        fn the_text_in_pieces_is_the_package_as_one_object(
+            routes in any_routes(), filter in any_filter(), now in about_now(),
+        ) {
+            let package = package(&routes, &filter, now);
+            let text = package.text();
+            prop_assert_eq!(&text, &serde_json::to_string(&package).unwrap());
+            let mut pieces = package.header.open();
+            let entries: Vec<_> = package.routes.iter().map(|route| serde_json::to_string(route).unwrap()).collect();
+            pieces.push_str(&entries.join(","));
+            pieces.push_str(close());
+            prop_assert_eq!(&pieces, &text);
+            let value: Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(value, serde_json::to_value(&package).unwrap());
+        }
+
+        #[test]
+        fn states_and_suppressed_partition_the_package_and_the_population_adds_up(
+            routes in any_routes(), filter in any_filter(), now in about_now(),
+        ) {
+            let package = package(&routes, &filter, now);
+            let header = &package.header;
+            let states = header.outstanding_count + header.acknowledged_count + header.escalated_count
+                + header.dismissed_count + header.resolved_count;
+            prop_assert_eq!(states, header.route_count);
+            prop_assert_eq!(header.route_count + header.suppressed_count, package.routes.len() as u64);
+            let population = &header.population;
+            prop_assert_eq!(population.matched, package.routes.len() as u64);
+            prop_assert_eq!(population.matched + population.left_out.total(), population.known);
+            let breached = package.routes.iter().filter(|route| route.breached).count();
+            prop_assert_eq!(breached as u64, header.breached_count);
+        }
+    }
+}

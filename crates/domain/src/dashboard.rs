@@ -362,3 +362,366 @@ fn rate(part: u64, whole: u64) -> Option<f64> {
     let ten_thousandths = (u128::from(part) * 20_000 + u128::from(whole)) / (u128::from(whole) * 2);
     Some(u64::try_from(ten_thousandths).unwrap_or(u64::MAX) as f64 / 10_000.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::testing::{about_now, any_record, any_routes, now, route, tracked};
+
+    /// The start of the counters, and of the kinds, of final reporting.
+    const REPORTING: &str = "acknowledgement_audit_delivery_final_reporting_";
+    const REPORTING_KIND: &str = "go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-";
+
+    #[expect(clippy::needless_pass_by_value, reason = "called with literals")]
+    fn counted(kind: &str, members: Value) -> BTreeSet<String> {
+        let kind = EvidenceKind::of(kind);
+        let names = counters(&kind, &members);
+        let set: BTreeSet<_> = names.iter().cloned().collect();
+        assert_eq!(set.len(), names.len(), "a record adds one to a counter");
+        set
+    }
+
+    fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+        names.map(str::to_owned).into()
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "called with literals")]
+    fn delivery(source: &str, success: Value) -> Value {
+        json!({ "connector_delivery_source": source, "delivery_success": success })
+    }
+
+    const DELIVERY: &str = "release-connector-delivery";
+    const WORKER_RUN: &str = "go-backend-rollback-drill-acknowledgement-audit-delivery-worker-run";
+
+    #[test]
+    fn every_kind_adds_one_to_the_counter_of_its_name() {
+        let area = [
+            ("notification-plan", "plan_count"),
+            ("notification-ack", "acknowledgement_count"),
+            ("bulk-acknowledgement", "bulk_acknowledgement_count"),
+            ("notification-escalation-plan", "escalation_plan_count"),
+            (
+                "acknowledgement-audit-package",
+                "acknowledgement_audit_package_count",
+            ),
+            (
+                "acknowledgement-audit-delivery-plan",
+                "acknowledgement_audit_delivery_plan_count",
+            ),
+            (
+                "acknowledgement-audit-delivery-retry-plan",
+                "acknowledgement_audit_delivery_retry_plan_count",
+            ),
+        ];
+        let reporting = [
+            ("release-readiness-summary", "release_readiness_summary_count"),
+            ("operator-runbook-export", "operator_runbook_export_count"),
+            (
+                "release-readiness-approval-decision",
+                "release_readiness_approval_decision_count",
+            ),
+            ("release-record-attachment", "release_record_attachment_count"),
+            (
+                "release-closure-packet-verification",
+                "release_closure_packet_verification_count",
+            ),
+            ("auditor-export", "auditor_export_count"),
+            (
+                "auditor-export-delivery-retry-plan",
+                "auditor_export_delivery_retry_plan_count",
+            ),
+            (
+                "auditor-export-delivery-retry-worker-run",
+                "auditor_export_delivery_retry_worker_run_count",
+            ),
+            (
+                "auditor-export-delivery-retry-execution-record",
+                "auditor_export_delivery_retry_execution_record_count",
+            ),
+            ("immutable-archive-reference", "immutable_archive_reference_count"),
+            ("archive-reference-health", "archive_reference_health_count"),
+            (
+                "archive-reference-health-alert-plan",
+                "archive_reference_health_alert_plan_count",
+            ),
+            (
+                "archive-reference-health-alert-ack",
+                "archive_reference_health_alert_ack_count",
+            ),
+        ];
+        for (kind, counter) in area {
+            assert_eq!(
+                counted(&format!("go-backend-rollback-drill-{kind}"), json!({})),
+                set([counter]),
+                "{kind}"
+            );
+        }
+        for (kind, counter) in reporting {
+            let counter = format!("{REPORTING}{counter}");
+            assert_eq!(
+                counted(&format!("{REPORTING_KIND}{kind}"), json!({})),
+                set([counter.as_str()]),
+                "{kind}"
+            );
+        }
+        // Worker runs and deliveries have tests of their own; these two have no field on the dashboard.
+        let trend = counted("go-backend-rollback-drill-routing-suppression-trend", json!({}));
+        let execution = counted(
+            "go-backend-rollback-drill-acknowledgement-audit-delivery-retry-execution-record",
+            json!({}),
+        );
+        assert!(trend.is_empty() && execution.is_empty());
+        assert_eq!(area.len() + reporting.len() + 4, EvidenceKind::ALL.len());
+        assert!(counted("some-other-product", json!({ "delivery_success": false })).is_empty());
+    }
+
+    #[test]
+    fn a_state_counts_where_the_record_or_its_document_says_it() {
+        let cases = [
+            (
+                "release-readiness-summary",
+                "readiness_state",
+                "ready",
+                "not_ready",
+                "release_ready_count",
+            ),
+            (
+                "release-readiness-approval-decision",
+                "approval_state",
+                "approved",
+                "rejected",
+                "release_readiness_approved_count",
+            ),
+            (
+                "release-closure-packet-verification",
+                "verification_state",
+                "verified",
+                "incomplete",
+                "release_closure_packet_verified_count",
+            ),
+            (
+                "auditor-export-delivery-retry-execution-record",
+                "execution_status",
+                "delivered",
+                "planned",
+                "auditor_export_delivery_retry_execution_success_count",
+            ),
+            (
+                "auditor-export-delivery-retry-execution-record",
+                "execution_status",
+                "skipped",
+                "planned",
+                "auditor_export_delivery_retry_execution_failed_count",
+            ),
+            (
+                "auditor-export-delivery-retry-execution-record",
+                "execution_status",
+                "failed",
+                "planned",
+                "auditor_export_delivery_retry_execution_failed_count",
+            ),
+        ];
+        for (kind, key, yes, no, counter) in cases {
+            let (kind, counter) = (format!("{REPORTING_KIND}{kind}"), format!("{REPORTING}{counter}"));
+            let payload = EvidenceKind::of(&kind).payload_key();
+            assert!(
+                counted(&kind, json!({ key: yes })).contains(&counter),
+                "{kind} {yes}"
+            );
+            assert!(
+                counted(&kind, json!({ payload: { key: yes } })).contains(&counter),
+                "{kind} {yes}"
+            );
+            assert!(
+                !counted(&kind, json!({ key: no })).contains(&counter),
+                "{kind} {no}"
+            );
+            assert!(!counted(PLAN, json!({ key: yes })).contains(&counter), "{kind}");
+        }
+    }
+
+    const PLAN: &str = "go-backend-rollback-drill-notification-plan";
+
+    #[test]
+    fn a_delivery_counts_for_its_source_and_failed_unless_it_plainly_succeeded() {
+        let export = format!("{REPORTING}auditor_export_delivery_count");
+        let alert = format!("{REPORTING}archive_reference_health_alert_delivery_count");
+        let audit = "acknowledgement_audit_delivery_count".to_owned();
+        for (source, counter) in [
+            (SOURCE_AUDIT, audit),
+            (SOURCE_EXPORT, export),
+            (SOURCE_ARCHIVE_ALERT, alert),
+        ] {
+            let mut expected = set(["delivery_count", counter.as_str()]);
+            let mut succeeded = expected.clone();
+            if source == SOURCE_AUDIT {
+                succeeded.insert("acknowledgement_audit_delivery_success_count".into());
+            }
+            assert_eq!(
+                counted(DELIVERY, delivery(source, json!(true))),
+                succeeded,
+                "{source}"
+            );
+            expected.extend(["failed_delivery_count".to_owned(), format!("failed_{counter}")]);
+            for failure in [json!(false), json!(null), json!("yes")] {
+                assert_eq!(counted(DELIVERY, delivery(source, failure)), expected, "{source}");
+            }
+        }
+        assert_eq!(
+            counted(DELIVERY, delivery(SOURCE_NOTIFICATION, json!(false))),
+            set([
+                "delivery_count",
+                "notification_delivery_count",
+                "failed_delivery_count"
+            ])
+        );
+        // A published source of this area without counters of its own, and one of another area.
+        let other = format!("{SOURCE_AUDIT}_worker_health_alert");
+        assert_eq!(
+            counted(DELIVERY, delivery(&other, json!(true))),
+            set(["delivery_count"])
+        );
+        assert!(counted(DELIVERY, delivery("release_promotion", json!(false))).is_empty());
+        assert!(counted(DELIVERY, json!({})).is_empty());
+    }
+
+    #[test]
+    fn a_worker_run_is_dry_unless_it_says_that_it_is_not() {
+        let run = "acknowledgement_audit_delivery_worker_run_count";
+        let dry = set([run, "acknowledgement_audit_delivery_worker_dry_run_count"]);
+        let live = set([run, "acknowledgement_audit_delivery_worker_executed_count"]);
+        for said in [
+            json!({}),
+            json!({ "dry_run": true }),
+            json!({ "dry_run": null }),
+            json!({ "dry_run": "false" }),
+        ] {
+            assert_eq!(counted(WORKER_RUN, said.clone()), dry, "{said}");
+        }
+        assert_eq!(counted(WORKER_RUN, json!({ "dry_run": false })), live);
+        let document = json!({ "acknowledgement_audit_delivery_worker_run": { "dry_run": false } });
+        assert_eq!(counted(WORKER_RUN, document), live);
+    }
+
+    #[test]
+    fn providers_of_audit_deliveries_and_their_plans_are_named_once_in_one_spelling() {
+        let mut members = delivery(SOURCE_AUDIT, json!(true));
+        members["providers"] = json!(["Slack", "slack", "Pager-Duty", " ", 5]);
+        members["failed_providers"] = json!(["splunk"]);
+        let plan = json!({ "selected_providers": ["webhook"] });
+        let stored: BTreeMap<String, u64> = counted(DELIVERY, members.clone())
+            .into_iter()
+            .chain(counted(
+                "go-backend-rollback-drill-acknowledgement-audit-delivery-plan",
+                plan,
+            ))
+            .map(|name| (name, 1))
+            .collect();
+        let shown = dashboard(&stored, &RouteCounts::default(), Vec::new());
+        assert_eq!(
+            shown.acknowledgement_audit_delivery_providers,
+            ["pager_duty", "slack", "splunk", "webhook"]
+        );
+        members["connector_delivery_source"] = json!(SOURCE_EXPORT);
+        assert!(
+            counted(DELIVERY, members)
+                .iter()
+                .all(|name| !name.starts_with(AUDIT_PROVIDER))
+        );
+    }
+
+    fn dashboard(
+        stored: &BTreeMap<String, u64>,
+        routes: &RouteCounts,
+        outstanding: Vec<OutstandingRoute>,
+    ) -> Dashboard<Value> {
+        Dashboard::new(now(), stored, routes, 0, outstanding, Vec::new())
+    }
+
+    #[test]
+    fn every_counter_is_a_field_of_the_dashboard() {
+        let Value::Object(fields) = serde_json::to_value(EvidenceCounts::default()).unwrap() else {
+            panic!("an object")
+        };
+        let stored: BTreeMap<String, u64> = (1..)
+            .zip(fields.keys())
+            .map(|(n, name)| (name.clone(), n))
+            .collect();
+        let shown = serde_json::to_value(dashboard(&stored, &RouteCounts::default(), Vec::new())).unwrap();
+        for (name, count) in &stored {
+            assert_eq!(shown[name], *count, "{name}");
+        }
+        assert_eq!(EvidenceCounts::of(&BTreeMap::new()), EvidenceCounts::default());
+    }
+
+    #[test]
+    fn the_success_rate_has_four_digits_and_is_absent_without_deliveries() {
+        let rate = |part, whole| json!(super::rate(part, whole));
+        assert_eq!(rate(0, 0), Value::Null);
+        assert_eq!((rate(0, 3), rate(3, 3)), (json!(0.0), json!(1.0)));
+        assert_eq!((rate(1, 3), rate(2, 3)), (json!(0.3333), json!(0.6667)));
+        assert_eq!((rate(1, 20_000), rate(1, 20_001)), (json!(0.0001), json!(0.0)));
+        assert_eq!(rate(u64::MAX, u64::MAX), json!(1.0));
+    }
+
+    #[test]
+    fn audit_delivery_is_critical_from_the_first_failure() {
+        let health = |failed| {
+            let stored = BTreeMap::from([("failed_acknowledgement_audit_delivery_count".to_owned(), failed)]);
+            dashboard(&stored, &RouteCounts::default(), Vec::new()).acknowledgement_audit_delivery_health
+        };
+        assert_eq!((health(0), health(1)), (Level::Healthy, Level::Critical));
+    }
+
+    #[test]
+    fn outstanding_routes_that_are_not_listed_are_counted() {
+        let open = tracked(route("sched-a", "slack", "ana"), &[]);
+        let routes = RouteCounts {
+            route_count: 3,
+            outstanding: 3,
+            ..RouteCounts::default()
+        };
+        let shown = dashboard(&BTreeMap::new(), &routes, vec![OutstandingRoute::new(&open)]);
+        assert_eq!(
+            (
+                shown.outstanding_acknowledgement_count,
+                shown.outstanding_acknowledgements_omitted
+            ),
+            (3, 2)
+        );
+        assert_eq!(
+            serde_json::to_value(&shown.outstanding_acknowledgements).unwrap(),
+            json!([{
+                "schedule_id": "sched-a", "provider": "slack", "plan_id": "gordn-1", "owner": "ana",
+                "deadline_at": "2026-01-02T04:04:05.678901Z",
+            }])
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_states_on_the_dashboard_partition_the_routes_and_give_its_level(
+            routes in any_routes(), now in about_now(),
+        ) {
+            let counts = RouteCounts::of(&routes, now);
+            let shown = dashboard(&BTreeMap::new(), &counts, Vec::new());
+            prop_assert_eq!(
+                shown.outstanding_acknowledgement_count + shown.acknowledged_route_count + shown.escalated_route_count
+                    + shown.dismissed_route_count + shown.resolved_route_count,
+                shown.route_count
+            );
+            prop_assert_eq!(shown.route_count + shown.suppressed_route_count, routes.len() as u64);
+            prop_assert_eq!((shown.alert_level, shown.breached_route_count), (counts.level(), counts.breached));
+        }
+
+        #[test]
+        fn no_record_makes_counting_panic_or_counts_twice(record in any_record()) {
+            let kind = EvidenceKind::of(record["metadata_kind"].as_str().unwrap_or_default());
+            let names = counters(&kind, &record);
+            prop_assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+        }
+    }
+}

@@ -430,3 +430,398 @@ fn foreign_sources(kind: &str) -> Vec<String> {
         );
     vec![SOURCE_AUDIT.to_owned(), derived]
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{any_json, any_record, now};
+
+    const AUDIT_DELIVERY: &str = "go-backend-rollback-drill-acknowledgement-audit-delivery-";
+
+    /// The terms of a record that has these members beside its kind.
+    fn terms(kind: &str, members: Value) -> BTreeSet<String> {
+        let Value::Object(mut record) = members else {
+            panic!("members")
+        };
+        record.insert("metadata_kind".into(), json!(kind));
+        let terms = history_terms(&EvidenceKind::of(kind), &Value::Object(record));
+        terms.iter().map(|term| term.as_str().to_owned()).collect()
+    }
+
+    /// What the terms of one name say, for a record of this kind.
+    fn of(name: &str, kind: &str, members: Value) -> Vec<String> {
+        terms(kind, members)
+            .iter()
+            .filter_map(|term| term.strip_prefix(name)?.strip_prefix('='))
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// A delivery of a source in this area.
+    #[expect(clippy::needless_pass_by_value, reason = "called with literals")]
+    fn delivery(source: &str, success: Value) -> Value {
+        json!({ "session_id": "rcd-1", "connector_delivery_source": source, "delivery_success": success })
+    }
+
+    const DELIVERY: &str = "release-connector-delivery";
+    const PLAN: &str = "go-backend-rollback-drill-notification-plan";
+
+    #[test]
+    fn every_kind_comes_back_from_its_text_and_no_two_share_it() {
+        let mut seen = BTreeSet::new();
+        for kind in EvidenceKind::ALL {
+            assert!(seen.insert(kind.as_str()), "{kind}");
+            assert_eq!(&EvidenceKind::of(kind.as_str()), kind);
+            assert_eq!(kind.to_string(), kind.as_str());
+            assert!(!kind.payload_key().is_empty(), "{kind}");
+        }
+        assert_eq!(
+            EvidenceKind::of("anything else"),
+            EvidenceKind::Other("anything else".into())
+        );
+        assert_eq!(
+            EvidenceKind::Other("anything else".into()).as_str(),
+            "anything else"
+        );
+    }
+
+    #[test]
+    fn a_record_has_the_published_envelope_in_the_published_order() {
+        let record = MetadataRecord {
+            kind: EvidenceKind::EscalationPlan,
+            session_id: "gordesc-1".into(),
+            created_at: now(),
+            signer: "ana".into(),
+            decision_count: 3,
+            blocked_count: 2,
+            approval_required_count: 1,
+            fields: vec![("plan_id", json!("gordesc-1"))],
+            payload: ("escalation_plan", json!({ "routes": [] })),
+        };
+        assert_eq!(
+            record.into_value().to_string(),
+            concat!(
+                r#"{"schema_version":"cavra.evidence.metadata.v1","product":"CAVRA","session_id":"gordesc-1","#,
+                r#""created_at":"2026-01-02T03:04:05.678901Z","signer":"ana","decision_count":3,"blocked_count":2,"#,
+                r#""approval_required_count":1,"#,
+                r#""metadata_kind":"go-backend-rollback-drill-notification-escalation-plan","#,
+                r#""plan_id":"gordesc-1","escalation_plan":{"routes":[]}}"#,
+            )
+        );
+    }
+
+    #[test]
+    fn the_document_is_the_payload_or_else_the_record_itself() {
+        let kind = EvidenceKind::NotificationPlan;
+        let record = json!({ "plan": { "status": "ready" } });
+        assert_eq!(payload(&kind, &record), &json!({ "status": "ready" }));
+        for bare in [json!({ "status": "ready" }), json!({ "plan": "gordn-1" })] {
+            assert_eq!(payload(&kind, &bare), &bare);
+        }
+    }
+
+    #[test]
+    fn history_lists_every_kind_of_this_area_but_the_stored_trends() {
+        for kind in EvidenceKind::ALL {
+            let record = delivery(SOURCE_NOTIFICATION, json!(true));
+            let terms = history_terms(kind, &record);
+            if *kind == EvidenceKind::SuppressionTrend {
+                assert!(terms.is_empty());
+            } else {
+                assert!(terms.contains(&HistoryTerm::listed()), "{kind}");
+                assert!(terms.contains(&HistoryTerm::kind(kind.as_str())), "{kind}");
+            }
+        }
+        assert!(!terms(&format!("{AUDIT_DELIVERY}recovery-escalation-plan"), json!({})).is_empty());
+        assert!(terms("release-readiness", json!({})).is_empty());
+        assert!(terms("", json!({})).is_empty());
+    }
+
+    #[test]
+    fn history_lists_a_delivery_only_when_its_source_is_of_this_area() {
+        assert!(!terms(DELIVERY, delivery(SOURCE_ARCHIVE_ALERT, json!(true))).is_empty());
+        assert!(terms(DELIVERY, delivery("release_promotion", json!(true))).is_empty());
+        assert!(terms(DELIVERY, json!({ "session_id": "rcd-1" })).is_empty());
+    }
+
+    #[test]
+    fn a_schedule_finds_by_its_id_by_the_event_and_by_the_plan() {
+        let schedules = |members| of("schedule", PLAN, members);
+        assert_eq!(schedules(json!({ "schedule_id": "a" })), ["a"]);
+        assert_eq!(schedules(json!({ "event_id": "a" })), ["a"]);
+        assert_eq!(schedules(json!({ "plan": { "schedule_id": "a" } })), ["a"]);
+        assert_eq!(
+            schedules(json!({ "schedule_id": "a", "event_id": "b", "plan": { "schedule_id": "c" } })),
+            ["a", "b", "c"]
+        );
+        assert!(schedules(json!({ "schedule_id": "" })).is_empty());
+    }
+
+    #[test]
+    fn a_provider_finds_in_any_spelling_wherever_the_record_names_it() {
+        let members = json!({
+            "provider": "Slack", "selected_providers": ["pager-duty"], "providers": ["teams", " "],
+            "acknowledgement_required_providers": ["e mail"], "failed_providers": ["SPLUNK", 5],
+        });
+        assert_eq!(
+            of("provider", DELIVERY, {
+                let mut members = members;
+                members["connector_delivery_source"] = json!(SOURCE_AUDIT);
+                members
+            }),
+            ["e mail", "pager_duty", "slack", "splunk", "teams"]
+        );
+        assert_eq!(
+            HistoryTerm::provider(" Pager-Duty").as_str(),
+            "provider=pager_duty"
+        );
+    }
+
+    #[test]
+    fn a_provider_finds_the_documents_whose_routes_have_it() {
+        let routes = json!([{ "provider": "Slack" }, { "owner": "ana" }, 5]);
+        let cases = [
+            (
+                "go-backend-rollback-drill-notification-escalation-plan",
+                "escalation_plan",
+                "routes",
+            ),
+            (
+                "go-backend-rollback-drill-acknowledgement-audit-package",
+                "acknowledgement_audit_package",
+                "routes",
+            ),
+            (PLAN, "plan", "route_decisions"),
+        ];
+        for (kind, payload, list) in cases {
+            assert_eq!(
+                of("provider", kind, json!({ payload: { list: routes.clone() } })),
+                ["slack"],
+                "{kind}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_status_is_the_state_else_the_delivery_else_the_level_else_indexed() {
+        let status = |members| of("status", PLAN, members);
+        assert_eq!(
+            status(
+                json!({ "acknowledgement_state": "Resolved", "delivery_success": false, "alert_level": "critical" })
+            ),
+            ["resolved"]
+        );
+        assert_eq!(
+            status(json!({ "delivery_success": false, "alert_level": "critical" })),
+            ["delivery_failed"]
+        );
+        assert_eq!(
+            status(json!({ "delivery_success": true, "alert_level": "critical" })),
+            ["delivered"]
+        );
+        assert_eq!(
+            status(json!({ "delivery_success": "true", "alert_level": "critical" })),
+            ["critical"]
+        );
+        assert_eq!(
+            status(json!({ "acknowledgement_state": "", "alert_level": "warning" })),
+            ["warning"]
+        );
+        assert_eq!(status(json!({})), ["indexed"]);
+        assert_eq!(
+            HistoryTerm::status("Delivery-Failed").as_str(),
+            "status=delivery_failed"
+        );
+    }
+
+    #[test]
+    fn only_deliveries_say_whether_they_succeeded_and_anything_but_true_is_a_failure() {
+        let delivered = |success| of("delivered", DELIVERY, delivery(SOURCE_AUDIT, success));
+        assert_eq!(delivered(json!(true)), ["true"]);
+        for failure in [json!(false), json!(null), json!("true"), json!(1)] {
+            assert_eq!(delivered(failure), ["false"]);
+        }
+        assert!(of("delivered", PLAN, json!({ "delivery_success": true })).is_empty());
+    }
+
+    #[test]
+    fn a_level_an_audit_id_a_delivery_id_and_a_cadence_find_at_the_top_or_in_the_document() {
+        let kind = "go-backend-rollback-drill-acknowledgement-audit-delivery-plan";
+        let document = json!({ "acknowledgement_audit_delivery_plan": {
+            "alert_level": "Critical", "audit_id": "gordackaudit-1", "cadence": "weekly",
+        } });
+        assert_eq!(of("level", kind, document.clone()), ["critical"]);
+        assert_eq!(of("audit", kind, document.clone()), ["gordackaudit-1"]);
+        assert_eq!(of("cadence", kind, document), ["weekly"]);
+        assert_eq!(
+            of("level", kind, json!({ "alert_level": "warning" })),
+            ["warning"]
+        );
+        assert_eq!(
+            of("audit", kind, json!({ "audit_id": "gordackaudit-2" })),
+            ["gordackaudit-2"]
+        );
+        assert_eq!(
+            of(
+                "delivery",
+                kind,
+                json!({ "delivery_id": "d-1", "event_id": "e-1" })
+            ),
+            ["d-1", "e-1"]
+        );
+        let run =
+            json!({ "acknowledgement_audit_delivery_worker_run": { "schedule": { "cadence": "daily" } } });
+        assert_eq!(
+            of("cadence", &format!("{AUDIT_DELIVERY}worker-run"), run),
+            ["daily"]
+        );
+        // A delivery is also found by the id of its own record.
+        assert_eq!(
+            of("delivery", DELIVERY, delivery(SOURCE_AUDIT, json!(true))),
+            ["rcd-1"]
+        );
+    }
+
+    #[test]
+    fn every_kind_has_the_sources_that_clients_derive_and_that_the_published_filter_adds() {
+        let none: &[&str] = &[];
+        let table: &[(&str, &[&str])] = &[
+            ("notification-plan", &[SOURCE_NOTIFICATION]),
+            ("notification-ack", &[SOURCE_NOTIFICATION]),
+            ("bulk-acknowledgement", &[SOURCE_NOTIFICATION]),
+            ("notification-escalation-plan", &[SOURCE_NOTIFICATION]),
+            ("routing-suppression-trend", none),
+            ("acknowledgement-audit-package", &[SOURCE_AUDIT]),
+            ("acknowledgement-audit-delivery-plan", &[SOURCE_AUDIT]),
+            ("acknowledgement-audit-delivery-retry-plan", &[SOURCE_AUDIT]),
+            ("acknowledgement-audit-delivery-worker-run", &[SOURCE_AUDIT]),
+            (
+                "acknowledgement-audit-delivery-retry-execution-record",
+                &[SOURCE_AUDIT],
+            ),
+        ];
+        let reporting: &[(&str, &[&str])] = &[
+            ("release-readiness-summary", &[SOURCE_AUDIT]),
+            ("operator-runbook-export", &[SOURCE_AUDIT]),
+            ("release-readiness-approval-decision", &[SOURCE_AUDIT]),
+            ("release-record-attachment", &[SOURCE_AUDIT]),
+            (
+                "release-closure-packet-verification",
+                &[SOURCE_AUDIT, SOURCE_EXPORT],
+            ),
+            ("auditor-export", &[SOURCE_AUDIT, SOURCE_EXPORT]),
+            (
+                "auditor-export-delivery-retry-plan",
+                &[SOURCE_AUDIT, SOURCE_EXPORT],
+            ),
+            ("auditor-export-delivery-retry-worker-run", &[SOURCE_EXPORT]),
+            ("auditor-export-delivery-retry-execution-record", &[SOURCE_EXPORT]),
+            ("immutable-archive-reference", &[SOURCE_AUDIT, SOURCE_EXPORT]),
+            ("archive-reference-health", &[SOURCE_AUDIT, SOURCE_EXPORT]),
+            (
+                "archive-reference-health-alert-plan",
+                &[SOURCE_ARCHIVE_ALERT, SOURCE_EXPORT],
+            ),
+            (
+                "archive-reference-health-alert-ack",
+                &[SOURCE_ARCHIVE_ALERT, SOURCE_EXPORT],
+            ),
+        ];
+        let area = table
+            .iter()
+            .map(|(kind, sources)| (format!("{AREA}{kind}"), *sources));
+        let reports = reporting
+            .iter()
+            .map(|(kind, sources)| (format!("{AUDIT_DELIVERY}final-reporting-{kind}"), *sources));
+        let rows: Vec<_> = area.chain(reports).collect();
+        for (kind, sources) in &rows {
+            assert!(
+                !matches!(EvidenceKind::of(kind), EvidenceKind::Other(_)),
+                "{kind}"
+            );
+            assert_eq!(of("source", kind, json!({})), *sources, "{kind}");
+        }
+        // Every kind in scope has a row, but for the deliveries, which declare their source.
+        assert_eq!(rows.len() + 1, EvidenceKind::ALL.len());
+        for source in [
+            SOURCE_NOTIFICATION,
+            SOURCE_AUDIT,
+            SOURCE_EXPORT,
+            SOURCE_ARCHIVE_ALERT,
+        ] {
+            assert_eq!(of("source", DELIVERY, delivery(source, json!(true))), [source]);
+        }
+    }
+
+    #[test]
+    fn kinds_outside_the_scope_have_the_sources_of_their_family() {
+        let table = [
+            ("retry-ack", ""),
+            ("retry-execution-approval-plan", ""),
+            ("retry-execution-approval-decision", ""),
+            ("connector-recovery-playbook", ""),
+            ("connector-recovery-closure", ""),
+            ("worker-health-alert-plan", "_worker_health_alert"),
+            ("worker-health-alert-ack", "_worker_health_alert"),
+            ("recovery-escalation-plan", "_recovery_escalation"),
+            ("recovery-escalation-ack", "_recovery_escalation"),
+            ("recovery-escalation-retry-health", "_recovery_escalation"),
+            (
+                "recovery-escalation-retry-health-alert-plan",
+                "_recovery_escalation_retry_health_alert",
+            ),
+            (
+                "recovery-escalation-retry-health-alert-delivery-retry-execution-record",
+                "_recovery_escalation_retry_health_alert",
+            ),
+            ("recovery-executive-report", "_recovery_executive_report"),
+            (
+                "recovery-executive-report-delivery-retry-health",
+                "_recovery_executive_report",
+            ),
+            (
+                "recovery-executive-report-delivery-retry-health-alert-ack",
+                "_recovery_executive_report_delivery_retry_health_alert",
+            ),
+        ];
+        for (kind, family) in table {
+            let expected: BTreeSet<_> = [SOURCE_AUDIT.to_owned(), format!("{SOURCE_AUDIT}{family}")].into();
+            let sources = of("source", &format!("{AUDIT_DELIVERY}{kind}"), json!({}));
+            assert_eq!(sources.into_iter().collect::<BTreeSet<_>>(), expected, "{kind}");
+        }
+        let recovery = of(
+            "source",
+            &format!("{AUDIT_DELIVERY}retry-recovery-report"),
+            json!({}),
+        );
+        assert_eq!(recovery, [SOURCE_AUDIT, SOURCE_NOTIFICATION]);
+        // The closing reports are no audit deliveries for either of them.
+        for kind in [
+            "readiness-bundle",
+            "signed-archive-manifest",
+            "release-closeout-summary",
+        ] {
+            let kind = format!("{AUDIT_DELIVERY}final-reporting-{kind}");
+            assert_eq!(of("source", &kind, json!({})), [SOURCE_NOTIFICATION], "{kind}");
+        }
+        assert_eq!(
+            of("source", &format!("{AREA}something-new"), json!({})),
+            [SOURCE_NOTIFICATION]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_record_makes_history_panic_and_what_it_lists_has_one_kind_and_one_status(
+            record in prop_oneof![any_record(), any_json()], kind in 0..EvidenceKind::ALL.len(),
+        ) {
+            let kind = &EvidenceKind::ALL[kind];
+            let terms = history_terms(kind, &record);
+            let count = |name: &str| terms.iter().filter(|term| term.as_str().starts_with(name)).count();
+            let listed = usize::from(!terms.is_empty());
+            prop_assert_eq!((count("listed"), count("kind="), count("status=")), (listed, listed, listed));
+        }
+    }
+}

@@ -1180,12 +1180,12 @@ mod tests {
 
         #[test]
         fn any_part_of_an_owner_is_found_in_any_case(
-            owner in "[a-zÀ-ỿΑ-ω ]{1,12}", from in 0..12_usize, length in 1..12_usize, upper in any::<bool>(),
+            owner in "[a-zÀ-žΑ-ωА-я ]{1,12}", from in 0..12_usize, length in 1..12_usize, upper in any::<bool>(),
         ) {
-            // Only letters whose upper and lower case are one letter each: no `ß`, no final sigma.
+            // Letters that come back from upper case as themselves, and the final sigma: not `ß`, not dotless `i`.
             prop_assume!(owner.chars().all(|letter| {
-                letter.to_uppercase().count() == 1
-                    && letter.to_uppercase().flat_map(char::to_lowercase).eq(letter.to_lowercase())
+                let back = letter.to_uppercase().flat_map(char::to_lowercase);
+                letter == 'ς' || back.eq(letter.to_lowercase())
             }));
             let part: String = owner.chars().skip(from).take(length).collect();
             let part = if upper { part.to_uppercase() } else { part.to_lowercase() };

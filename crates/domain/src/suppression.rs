@@ -106,3 +106,61 @@ impl<E> SuppressionTrend<E> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::{Cycles, RouteFilter};
+    use crate::testing::{now, text};
+
+    fn trend(counts: SuppressionCounts) -> SuppressionTrend<String> {
+        let filters = FilterNote::of(&RouteFilter::default(), Cycles::All);
+        let id = TrendId::parse("gordrtrend-1").unwrap();
+        SuppressionTrend::new(id, now(), text("ana"), filters, counts, vec!["newest".to_owned()])
+    }
+
+    #[test]
+    fn a_trend_counts_every_category_and_names_three_of_them() {
+        let count = |category: RouteCategory, count| (category.as_str().to_owned(), count);
+        let trend = trend(SuppressionCounts {
+            category: BTreeMap::from([
+                count(RouteCategory::MaintenanceWindow, 4),
+                count(RouteCategory::OwnerCalendar, 3),
+                count(RouteCategory::HealthySchedule, 2),
+                count(RouteCategory::Other, 1),
+            ]),
+            owner: BTreeMap::from([("ana".to_owned(), 10)]),
+            provider: BTreeMap::from([("slack".to_owned(), 10)]),
+            schedule: BTreeMap::from([("sched-a".to_owned(), 10)]),
+        });
+        assert_eq!(trend.suppression_event_count, 10);
+        assert_eq!(
+            (
+                trend.maintenance_suppressed_count,
+                trend.calendar_suppressed_count,
+                trend.healthy_schedule_suppressed_count
+            ),
+            (4, 3, 2)
+        );
+        for counts in [
+            &trend.category_counts,
+            &trend.owner_counts,
+            &trend.provider_counts,
+            &trend.schedule_counts,
+        ] {
+            assert_eq!(counts.values().sum::<u64>(), trend.suppression_event_count);
+        }
+        assert_eq!(trend.alert_level, Level::Warning);
+        assert_eq!(trend.latest_events, ["newest"]);
+    }
+
+    #[test]
+    fn a_trend_of_nothing_is_healthy() {
+        let trend = trend(SuppressionCounts::default());
+        assert_eq!(
+            (trend.suppression_event_count, trend.alert_level),
+            (0, Level::Healthy)
+        );
+        assert_eq!(trend.maintenance_suppressed_count, 0);
+    }
+}

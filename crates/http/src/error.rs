@@ -134,21 +134,37 @@ pub struct Problem {
     code: Code,
     detail: String,
     errors: Vec<FieldError>,
-    counts: Option<OutcomeCounts>,
-    outcomes: Option<Vec<RouteOutcome>>,
-    report: Option<Box<ImportReport>>,
-    allow: Option<String>,
+    more: Option<Box<More>>,
+}
+
+/// What only some problems carry.
+#[derive(Debug, Clone)]
+enum More {
+    /// A stopped bulk: what would have happened, and the routes that stopped it.
+    Bulk(OutcomeCounts, Vec<RouteOutcome>),
+    /// A refused import.
+    Import(Box<ImportReport>),
+    /// The methods that a path serves.
+    Allow(String),
 }
 
 impl Problem {
     /// A problem with one sentence.
     pub fn new(code: Code, detail: impl Into<String>) -> Self {
-        Self { code, detail: detail.into(), errors: Vec::new(), counts: None, outcomes: None, report: None, allow: None }
+        Self {
+            code,
+            detail: detail.into(),
+            errors: Vec::new(),
+            more: None,
+        }
     }
 
     /// A problem of one member or parameter.
     pub fn at(code: Code, pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        let error = FieldError { pointer: pointer.into(), detail: detail.into() };
+        let error = FieldError {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        };
         Self::of(code, vec![error])
     }
 
@@ -159,13 +175,16 @@ impl Problem {
             [only] => format!("`{}` {}", only.pointer, only.detail),
             [first, rest @ ..] => format!("`{}` {}, and {} more", first.pointer, first.detail, rest.len()),
         };
-        Self { errors, ..Self::new(code, detail) }
+        Self {
+            errors,
+            ..Self::new(code, detail)
+        }
     }
 
     /// The methods that a 405 names.
     #[must_use]
     pub fn allowing(mut self, methods: String) -> Self {
-        self.allow = Some(methods);
+        self.more = Some(Box::new(More::Allow(methods)));
         self
     }
 
@@ -181,6 +200,13 @@ impl Problem {
 
     /// The whole answer, for a request.
     pub fn respond(&self, request_id: &str) -> HttpResponse {
+        let (mut counts, mut outcomes, mut report, mut allow) = (None, None, None, None);
+        match self.more.as_deref() {
+            None => {}
+            Some(More::Bulk(of, blocked)) => (counts, outcomes) = (Some(*of), Some(blocked.clone())),
+            Some(More::Import(found)) => report = Some(found.clone()),
+            Some(More::Allow(methods)) => allow = Some(methods),
+        }
         let document = ProblemDocument {
             kind: format!("urn:cavra:problem:{}", self.code.as_str()),
             title: self.code.title(),
@@ -189,16 +215,16 @@ impl Problem {
             code: self.code,
             request_id: request_id.to_owned(),
             errors: self.errors.clone(),
-            counts: self.counts,
-            outcomes: self.outcomes.clone(),
-            report: self.report.clone(),
+            counts,
+            outcomes,
+            report,
         };
         let mut response = HttpResponse::build(self.status_code());
         response.content_type("application/problem+json");
         if self.code == Code::Unavailable {
             response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
         }
-        if let Some(methods) = &self.allow {
+        if let Some(methods) = allow {
             response.insert_header((header::ALLOW, methods.as_str()));
         }
         response.body(serde_json::to_vec(&document).unwrap_or_default())
@@ -224,7 +250,11 @@ impl ResponseError for Problem {
 
 impl From<NotPublicSafe> for Problem {
     fn from(error: NotPublicSafe) -> Self {
-        let pointer = if error.field.starts_with('/') { error.field.clone() } else { format!("/{}", error.field) };
+        let pointer = if error.field.starts_with('/') {
+            error.field.clone()
+        } else {
+            format!("/{}", error.field)
+        };
         Self::at(Code::NotPublicSafe, pointer, error.kind.explanation())
     }
 }
@@ -233,9 +263,11 @@ impl From<FilterError> for Problem {
     fn from(error: FilterError) -> Self {
         match error {
             FilterError::NotPublicSafe(error) => error.into(),
-            FilterError::UnknownValue { term, allowed } => {
-                Self::at(Code::InvalidValue, format!("/{term}"), format!("must be one of {}", allowed.join(", ")))
-            }
+            FilterError::UnknownValue { term, allowed } => Self::at(
+                Code::InvalidValue,
+                format!("/{term}"),
+                format!("must be one of {}", allowed.join(", ")),
+            ),
         }
     }
 }
@@ -264,7 +296,10 @@ impl From<ScheduleError> for Problem {
         };
         let mut problem = Self::new(code, error.to_string());
         if let Some(pointer) = error.pointer() {
-            problem.errors.push(FieldError { pointer: pointer.to_owned(), detail: error.to_string() });
+            problem.errors.push(FieldError {
+                pointer: pointer.to_owned(),
+                detail: error.to_string(),
+            });
         }
         problem
     }
@@ -277,17 +312,29 @@ impl From<AppError> for Problem {
             AppError::Unknown { .. } => Self::new(Code::UnknownReference, detail),
             AppError::Refused(_) => Self::new(Code::RouteRefused, detail),
             AppError::BulkBlocked { counts, blocked } => {
-                Self { counts: Some(counts), outcomes: Some(blocked), ..Self::new(Code::BulkBlocked, detail) }
+                let more = Some(Box::new(More::Bulk(counts, blocked)));
+                Self {
+                    more,
+                    ..Self::new(Code::BulkBlocked, detail)
+                }
             }
-            AppError::Contradiction(conflict) => {
-                Self::at(Code::InvalidValue, format!("/routes/{}", conflict.second), conflict.to_string())
-            }
+            AppError::Contradiction(conflict) => Self::at(
+                Code::InvalidValue,
+                format!("/routes/{}", conflict.second),
+                conflict.to_string(),
+            ),
             AppError::Schedule(error) => error.into(),
             AppError::NoSchedule => Self::at(Code::MissingValue, "/schedule", detail),
             AppError::WhichSchedule(_) => Self::at(Code::MissingValue, "/schedule_id", detail),
-            AppError::BadCursor => Self::at(Code::InvalidValue, "cursor", "was not given out by this service"),
+            AppError::BadCursor => {
+                Self::at(Code::InvalidValue, "cursor", "was not given out by this service")
+            }
             AppError::ImportRefused(report) => {
-                Self { report: Some(report), ..Self::new(Code::ImportRefused, detail) }
+                let more = Some(Box::new(More::Import(report)));
+                Self {
+                    more,
+                    ..Self::new(Code::ImportRefused, detail)
+                }
             }
             AppError::ImportUnreadable(_) => Self::new(Code::MalformedBody, detail),
             AppError::ScheduleFile(_) => {
@@ -296,7 +343,10 @@ impl From<AppError> for Problem {
             }
             AppError::Storage(error) => error.into(),
             AppError::Spool(_) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "a package could not be put together");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "a package could not be put together"
+                );
                 Self::new(Code::Internal, "the package could not be put together")
             }
         }
@@ -321,7 +371,10 @@ impl From<cavra_app::StorageError> for Problem {
             | E::Canonical(_)
             | E::Engine(_)
             | E::Panicked
-            | E::Input(_) => Self::new(Code::Internal, "the service could not store or read; nothing was changed"),
+            | E::Input(_) => Self::new(
+                Code::Internal,
+                "the service could not store or read; nothing was changed",
+            ),
         }
     }
 }

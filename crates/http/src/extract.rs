@@ -51,8 +51,17 @@ pub(crate) fn limits(request: &HttpRequest) -> Limits {
 
 /// The media type of a request's body, without parameters, in lower case.
 pub(crate) fn media_type(request: &HttpRequest) -> String {
-    let value = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+    let value = request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
 }
 
 /// The next piece of a body.
@@ -67,7 +76,10 @@ pub(crate) async fn next_piece(payload: &mut Payload, limits: &Limits) -> Result
 }
 
 fn too_large(limit: usize) -> Problem {
-    Problem::new(Code::PayloadTooLarge, format!("the body is larger than {limit} bytes"))
+    Problem::new(
+        Code::PayloadTooLarge,
+        format!("the body is larger than {limit} bytes"),
+    )
 }
 
 /// A JSON body.
@@ -87,7 +99,9 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
         let mut payload = payload.take();
         Box::pin(async move {
             if media_type != "application/json" {
-                return Err(Problem::new(Code::UnsupportedMediaType, "the body must be application/json").into());
+                return Err(
+                    Problem::new(Code::UnsupportedMediaType, "the body must be application/json").into(),
+                );
             }
             if announced.is_some_and(|length| length > limits.body_bytes) {
                 return Err(too_large(limits.body_bytes).into());
@@ -107,7 +121,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
 /// Reads a JSON object strictly into a request body.
 pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     if body.iter().all(u8::is_ascii_whitespace) {
-        return Err(Problem::new(Code::MalformedBody, "the body is empty; a JSON object is expected"));
+        return Err(Problem::new(
+            Code::MalformedBody,
+            "the body is empty; a JSON object is expected",
+        ));
     }
     let value = cavra_app::strict_json(body).map_err(|error| Problem::new(Code::MalformedBody, error))?;
     let Value::Object(members) = &value else {
@@ -125,17 +142,25 @@ pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         if let Some(key) = unknown_key(&message) {
             pointer.push('/');
             pointer.push_str(&shown(key));
-            return Problem::at(Code::UnknownKey, pointer, "is not known; see /openapi.json for the keys of this body");
+            return Problem::at(
+                Code::UnknownKey,
+                pointer,
+                "is not known; see /openapi.json for the keys of this body",
+            );
         }
         // The message repeats what was sent; only what was expected is safe to say.
-        let expected = message.rsplit_once("expected ").map_or("of another type", |(_, expected)| expected);
+        let expected = message
+            .rsplit_once("expected ")
+            .map_or("of another type", |(_, expected)| expected);
         Problem::at(Code::MalformedBody, pointer, format!("must be {expected}"))
     })
 }
 
 fn unknown_key(message: &str) -> Option<&str> {
     let rest = message.strip_prefix("unknown field `")?;
-    rest.rsplit_once("`, expected").or_else(|| rest.rsplit_once("`, there are no fields")).map(|(key, _)| key)
+    rest.rsplit_once("`, expected")
+        .or_else(|| rest.rsplit_once("`, there are no fields"))
+        .map(|(key, _)| key)
 }
 
 /// A key as a problem may repeat it.
@@ -147,15 +172,13 @@ fn shown(key: &str) -> String {
 }
 
 fn pointer(path: &Path) -> String {
-    let mut pointer = String::new();
-    for segment in path {
-        match segment {
-            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } => pointer.push_str(&format!("/{}", shown(key))),
-            Segment::Enum { .. } | Segment::Unknown => {}
-        }
-    }
-    pointer
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", shown(key)),
+            Segment::Enum { .. } | Segment::Unknown => String::new(),
+        })
+        .collect()
 }
 
 /// A query string.
@@ -175,19 +198,33 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 fn query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
     let problem = |message: &str| {
         if let Some(key) = unknown_key(message) {
-            return Problem::at(Code::UnknownKey, shown(key), "is not a parameter of this operation");
+            return Problem::at(
+                Code::UnknownKey,
+                shown(key),
+                "is not a parameter of this operation",
+            );
         }
-        if let Some(key) = message.strip_prefix("duplicate field `").and_then(|rest| rest.strip_suffix('`')) {
+        if let Some(key) = message
+            .strip_prefix("duplicate field `")
+            .and_then(|rest| rest.strip_suffix('`'))
+        {
             return Problem::at(Code::InvalidValue, shown(key), "is there more than once");
         }
-        Problem::new(Code::InvalidValue, "a query parameter has a value of the wrong type or range")
+        Problem::new(
+            Code::InvalidValue,
+            "a query parameter has a value of the wrong type or range",
+        )
     };
     // Pairs first, so that the parameter with the wrong value can be named.
     let pairs = actix_web::web::Query::<Vec<(String, String)>>::from_query(text)
         .map_err(|_| Problem::new(Code::InvalidValue, "the query string cannot be read"))?;
     for (key, value) in pairs.iter() {
         if value.contains('\0') || value.chars().any(char::is_control) {
-            return Err(Problem::at(Code::InvalidValue, shown(key), "holds a control character"));
+            return Err(Problem::at(
+                Code::InvalidValue,
+                shown(key),
+                "holds a control character",
+            ));
         }
     }
     actix_web::web::Query::<T>::from_query(text)
@@ -229,12 +266,18 @@ pub(crate) struct Checks {
 impl Checks {
     /// Notes a value that cannot be used.
     pub(crate) fn invalid(&mut self, pointer: impl Into<String>, detail: impl Into<String>) {
-        self.invalid.push(FieldError { pointer: pointer.into(), detail: detail.into() });
+        self.invalid.push(FieldError {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        });
     }
 
     /// Notes a value that is missing.
     pub(crate) fn missing(&mut self, pointer: impl Into<String>) {
-        self.missing.push(FieldError { pointer: pointer.into(), detail: "is missing".to_owned() });
+        self.missing.push(FieldError {
+            pointer: pointer.into(),
+            detail: "is missing".to_owned(),
+        });
     }
 
     /// Takes a value that went through a public-safe check.
@@ -249,7 +292,10 @@ impl Checks {
                     Some(max) => format!("is longer than {max} characters"),
                     None => error.kind.explanation().to_owned(),
                 };
-                self.not_safe.push(FieldError { pointer: pointer.into(), detail });
+                self.not_safe.push(FieldError {
+                    pointer: pointer.into(),
+                    detail,
+                });
             })
             .ok()
     }
@@ -283,7 +329,12 @@ impl Checks {
         } else {
             return Ok(());
         };
-        let errors = self.not_safe.into_iter().chain(self.missing).chain(self.invalid).collect();
+        let errors = self
+            .not_safe
+            .into_iter()
+            .chain(self.missing)
+            .chain(self.invalid)
+            .collect();
         Err(Problem::of(code, errors))
     }
 }

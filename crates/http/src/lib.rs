@@ -100,7 +100,9 @@ pub struct Listening {
 
 impl std::fmt::Debug for Listening {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Listening").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Listening")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -113,16 +115,23 @@ pub fn serve(app: App, mut info: ServerInfo, options: &ServeOptions) -> Result<L
     if !options.listen.ip().is_loopback() {
         return Err(ServeError::NotLoopback(options.listen));
     }
-    info.hosts = ["localhost", "127.0.0.1", "[::1]"].into_iter().map(str::to_owned).collect();
+    info.hosts = ["localhost", "127.0.0.1", "[::1]"]
+        .into_iter()
+        .map(str::to_owned)
+        .collect();
     info.hosts.insert(match options.listen {
         SocketAddr::V4(address) => address.ip().to_string(),
         SocketAddr::V6(address) => format!("[{}]", address.ip()),
     });
-    info.hosts.extend(options.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()));
+    info.hosts
+        .extend(options.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()));
     for origin in &info.cors_origins {
         check_origin(origin)?;
     }
-    let listen = |source| ServeError::Listen { address: options.listen, source };
+    let listen = |source| ServeError::Listen {
+        address: options.listen,
+        source,
+    };
     let listener = TcpListener::bind(options.listen).map_err(listen)?;
     let address = listener.local_addr().map_err(listen)?;
     let limits = options.limits;
@@ -155,19 +164,32 @@ pub fn serve(app: App, mut info: ServerInfo, options: &ServeOptions) -> Result<L
 
 /// An origin is a scheme, a host and perhaps a port; never `*`, never a path.
 fn check_origin(origin: &str) -> Result<(), ServeError> {
-    let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+    let rest = origin
+        .strip_prefix("https://")
+        .or_else(|| origin.strip_prefix("http://"));
     let plain = |rest: &str| {
         !rest.is_empty()
-            && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']'))
+            && rest
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b':' | b'[' | b']'))
     };
-    if rest.is_some_and(plain) { Ok(()) } else { Err(ServeError::Origin(origin.to_owned())) }
+    if rest.is_some_and(plain) {
+        Ok(())
+    } else {
+        Err(ServeError::Origin(origin.to_owned()))
+    }
 }
 
 /// CORS as published clients need it (contract sandbox-ui 1.3): exact origins, no credentials.
 fn cors(origins: &[String]) -> Cors {
     let mut cors = Cors::default()
         .allowed_methods(["GET", "POST", "OPTIONS"])
-        .allowed_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT, middleware::REQUEST_ID])
+        .allowed_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::ACCEPT,
+            middleware::REQUEST_ID,
+        ])
         .expose_headers([middleware::REQUEST_ID])
         .block_on_origin_mismatch(false)
         .max_age(600);

@@ -1,4 +1,4 @@
-//! Prometheus metrics (OpenMetrics text).
+//! Prometheus metrics (`OpenMetrics` text).
 
 use std::sync::atomic::AtomicU64;
 
@@ -58,10 +58,25 @@ impl Default for Metrics {
         let routes = Family::<RouteState, Gauge<u64, AtomicU64>>::default();
         let breached = Gauge::<u64, AtomicU64>::default();
         registry.register("http_requests", "Answered requests", requests.clone());
-        registry.register_with_unit("http_request_duration", "Time to answer", Unit::Seconds, seconds.clone());
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time to answer",
+            Unit::Seconds,
+            seconds.clone(),
+        );
         registry.register("routes", "Current routes by state", routes.clone());
-        registry.register("routes_breached", "Current routes past their deadline", breached.clone());
-        Self { registry, requests, seconds, routes, breached }
+        registry.register(
+            "routes_breached",
+            "Current routes past their deadline",
+            breached.clone(),
+        );
+        Self {
+            registry,
+            requests,
+            seconds,
+            routes,
+            breached,
+        }
     }
 }
 
@@ -69,7 +84,9 @@ impl Metrics {
     /// Counts an answer.
     pub(crate) fn answered(&self, operation: &'static str, status: u16, seconds: f64) {
         self.requests.get_or_create(&Request { operation, status }).inc();
-        self.seconds.get_or_create(&Operation { operation }).observe(seconds);
+        self.seconds
+            .get_or_create(&Operation { operation })
+            .observe(seconds);
     }
 
     /// The metrics as text.

@@ -22,18 +22,28 @@ const REQUEST_ID_CHARS: usize = 64;
 
 /// The caller's id of the request when it is plain, else a new one.
 fn request_id(request: &ServiceRequest, info: &ServerInfo) -> String {
-    let given = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| {
-        !id.is_empty()
-            && id.len() <= REQUEST_ID_CHARS
-            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-    });
+    let given = request
+        .headers()
+        .get(&REQUEST_ID)
+        .and_then(|id| id.to_str().ok())
+        .filter(|id| {
+            !id.is_empty()
+                && id.len() <= REQUEST_ID_CHARS
+                && id
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+        });
     given.map_or_else(|| info.ids.next(info.clock.now()).to_string(), str::to_owned)
 }
 
 /// The name of a `Host` without its port.
 fn host_name(host: &str) -> String {
     let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().map(|name| format!("[{name}]")).unwrap_or_default(),
+        Some(rest) => rest
+            .split(']')
+            .next()
+            .map(|name| format!("[{name}]"))
+            .unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default().to_owned(),
     };
     name.trim_end_matches('.').to_ascii_lowercase()
@@ -48,7 +58,9 @@ pub(crate) async fn around(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let id = request_id(&request, &info);
-    let row = request.match_pattern().and_then(|pattern| operation(request.method().as_str(), &pattern));
+    let row = request
+        .match_pattern()
+        .and_then(|pattern| operation(request.method().as_str(), &pattern));
     let name = row.map_or("none", |row| row.id);
     let begun = tokio::time::Instant::now();
     let span = tracing::info_span!("request", request_id = %id, method = %request.method(), operation = name);
@@ -66,14 +78,20 @@ pub(crate) async fn around(
             },
         }
     } else {
-        Err(Problem::new(Code::HostNotAllowed, "this host name is not served; the service is for this machine"))
+        Err(Problem::new(
+            Code::HostNotAllowed,
+            "this host name is not served; the service is for this machine",
+        ))
     };
     let mut response = match allowed {
         Err(problem) => request.into_response(problem.respond(&id)),
         // The framework wants the only handle to the request here, so nothing of it is kept.
         Ok(()) => match next.call(request).instrument(span.clone()).await {
             Ok(response) => {
-                let problem = response.response().error().map(|error| problem_of(error, response.status().as_u16()));
+                let problem = response
+                    .response()
+                    .error()
+                    .map(|error| problem_of(error, response.status().as_u16()));
                 match problem {
                     Some(problem) => response.into_response(problem.respond(&id)),
                     None => response.map_into_boxed_body(),
@@ -91,7 +109,10 @@ pub(crate) async fn around(
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(
         header::CONTENT_SECURITY_POLICY,

@@ -3,8 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+use cavra_app::import::ImportReport;
+use cavra_app::views::RouteRow;
+use cavra_domain::acknowledgement::AcknowledgementDocument;
+use cavra_domain::audit_package::AuditPackage;
+use cavra_domain::bulk::BulkDocument;
+use cavra_domain::dashboard::Dashboard;
+use cavra_domain::escalation::EscalationPlan;
+use cavra_domain::schedule::{NotificationPlan, ScheduleReport};
+use cavra_domain::suppression::SuppressionTrend;
 use schemars::generate::SchemaSettings;
-use schemars::{Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Code, ProblemDocument};
@@ -19,10 +28,28 @@ pub fn document() -> &'static Value {
     &DOCUMENT
 }
 
-/// The JSON Schemas of the documents that this service stores and answers with, by name.
-pub fn schemas() -> BTreeMap<String, Value> {
-    let schemas = document().pointer("/components/schemas").and_then(Value::as_object).cloned().unwrap_or_default();
-    schemas.into_iter().collect()
+/// The JSON Schemas (draft 2020-12) of the documents that this service stores or answers with, each complete in
+/// itself, by name.
+pub fn schemas() -> BTreeMap<&'static str, Schema> {
+    fn of<T: JsonSchema>() -> Schema {
+        SchemaSettings::draft2020_12()
+            .for_serialize()
+            .into_generator()
+            .into_root_schema_for::<T>()
+    }
+    BTreeMap::from([
+        ("acknowledgement", of::<AcknowledgementDocument>()),
+        ("audit-package", of::<AuditPackage>()),
+        ("bulk-acknowledgement", of::<BulkDocument>()),
+        ("dashboard", of::<Dashboard<Map<String, Value>>>()),
+        ("escalation-plan", of::<EscalationPlan>()),
+        ("import-report", of::<ImportReport>()),
+        ("notification-plan", of::<NotificationPlan>()),
+        ("problem", of::<ProblemDocument>()),
+        ("route", of::<RouteRow>()),
+        ("schedule-report", of::<ScheduleReport>()),
+        ("suppression-trend", of::<SuppressionTrend<RouteRow>>()),
+    ])
 }
 
 /// Two generators, because a type may look different on the way in and on the way out.
@@ -32,10 +59,12 @@ struct Generators {
 }
 
 fn build() -> Value {
-    let settings = || SchemaSettings::draft2020_12().with(|settings| {
-        settings.definitions_path = "/components/schemas".into();
-        settings.meta_schema = None;
-    });
+    let settings = || {
+        SchemaSettings::draft2020_12().with(|settings| {
+            settings.definitions_path = "/components/schemas".into();
+            settings.meta_schema = None;
+        })
+    };
     let mut generators = Generators {
         input: settings().for_deserialize().into_generator(),
         output: settings().for_serialize().into_generator(),
@@ -44,10 +73,16 @@ fn build() -> Value {
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for operation in TABLE {
         let described = describe(operation, &mut generators, &problem);
-        paths.entry(operation.path).or_default().insert(operation.method.as_str().to_lowercase(), described);
+        paths
+            .entry(operation.path)
+            .or_default()
+            .insert(operation.method.as_str().to_lowercase(), described);
     }
     let mut schemas: BTreeMap<String, Value> = BTreeMap::new();
-    for definitions in [generators.input.take_definitions(true), generators.output.take_definitions(true)] {
+    for definitions in [
+        generators.input.take_definitions(true),
+        generators.output.take_definitions(true),
+    ] {
         schemas.extend(definitions);
     }
     json!({
@@ -79,21 +114,35 @@ fn describe(operation: &Operation, generators: &mut Generators, problem: &Schema
         Body::None => {}
         Body::Json(schema) => {
             let content = json!({ "application/json": { "schema": schema(&mut generators.input) } });
-            described.insert("requestBody".into(), json!({ "required": true, "content": content }));
+            described.insert(
+                "requestBody".into(),
+                json!({ "required": true, "content": content }),
+            );
         }
         Body::Import => {
+            // What is no record is refused one by one, with its reason, and not as a whole.
+            let records =
+                json!({ "type": "array", "description": "Evidence metadata records (JSON objects)." });
             let shapes = |media: &str| match media {
-                "application/json" => json!({ "schema": {
-                    "type": "object",
-                    "properties": { "items": { "type": "array", "items": { "type": "object" } } },
-                    "required": ["items"],
-                    "additionalProperties": false,
-                } }),
+                "application/json" => json!({ "schema": { "oneOf": [
+                    {
+                        "type": "object",
+                        "properties": { "items": records },
+                        "required": ["items"],
+                        "additionalProperties": false,
+                    },
+                    records,
+                ] } }),
                 _ => json!({ "schema": { "type": "string", "format": "binary" } }),
             };
-            let content: Map<String, Value> =
-                IMPORT_TYPES.iter().map(|media| ((*media).to_owned(), shapes(media))).collect();
-            described.insert("requestBody".into(), json!({ "required": true, "content": content }));
+            let content: Map<String, Value> = IMPORT_TYPES
+                .iter()
+                .map(|media| ((*media).to_owned(), shapes(media)))
+                .collect();
+            described.insert(
+                "requestBody".into(),
+                json!({ "required": true, "content": content }),
+            );
         }
     }
     described.insert("responses".into(), responses(operation, generators, problem));
@@ -106,17 +155,35 @@ fn parameters(operation: &Operation, generators: &mut Generators) -> Vec<Value> 
         .split('/')
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
         .map(|name| {
-            json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "minLength": 1 } })
+            json!({
+                "name": name,
+                "in": "path",
+                "required": true,
+                "schema": { "type": "string", "minLength": 1 },
+                "example": example(name),
+            })
         })
         .collect();
     // A query's members are parameters, not a definition of their own.
     let reference = (operation.query)(&mut generators.input);
-    let name = reference.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next()).map(str::to_owned);
-    let Some(query) = name.and_then(|name| generators.input.definitions_mut().remove(&name)) else { return parameters };
-    let members = query.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    let name = reference
+        .get("$ref")
+        .and_then(Value::as_str)
+        .and_then(|path| path.rsplit('/').next())
+        .map(str::to_owned);
+    let Some(query) = name.and_then(|name| generators.input.definitions_mut().remove(&name)) else {
+        return parameters;
+    };
+    let members = query
+        .get("properties")
+        .and_then(Value::as_object)
+        .cloned()
+        .unwrap_or_default();
     for (name, schema) in members {
         let mut schema = schema;
-        let description = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+        let description = schema
+            .as_object_mut()
+            .and_then(|schema| schema.remove("description"));
         parameters.push(json!({
             "name": name,
             "in": "query",
@@ -128,10 +195,22 @@ fn parameters(operation: &Operation, generators: &mut Generators) -> Vec<Value> 
     parameters
 }
 
+/// A path parameter's value in the quickstart data.
+fn example(name: &str) -> &'static str {
+    match name {
+        "schedule_id" => "payments-ledger-monthly",
+        "audit_id" => "gordackaudit-2f759d2f334d6962",
+        _ => "",
+    }
+}
+
 /// A query parameter is there or not; it is never null.
 fn not_null(mut schema: Value) -> Value {
     if let Some(types) = schema.get_mut("type")
-        && let Some(only) = types.as_array().and_then(|types| types.iter().find(|one| **one != json!("null"))).cloned()
+        && let Some(only) = types
+            .as_array()
+            .and_then(|types| types.iter().find(|one| **one != json!("null")))
+            .cloned()
     {
         *types = only;
     }

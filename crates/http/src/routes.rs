@@ -12,7 +12,7 @@ use cavra_domain::actor::Actor;
 use cavra_domain::audit_package::AuditPackage;
 use cavra_domain::dashboard::Dashboard;
 use cavra_rbac::Permission;
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -97,9 +97,23 @@ pub struct PackageAnswer {
     actor: Actor,
 }
 
+/// A stored package: one of ours, or an imported one as the published system wrote it.
+fn any_package(generator: &mut SchemaGenerator) -> Schema {
+    let own = generator.subschema_for::<AuditPackage>();
+    json_schema!({ "anyOf": [
+        own,
+        { "type": "object", "description": "An imported package, as the published system wrote it." },
+    ] })
+}
+
 /// Problems that any operation may have.
-pub(crate) const EVERYWHERE: &[Code] =
-    &[Code::InvalidValue, Code::UnknownKey, Code::HostNotAllowed, Code::Internal, Code::Unavailable];
+pub(crate) const EVERYWHERE: &[Code] = &[
+    Code::InvalidValue,
+    Code::UnknownKey,
+    Code::HostNotAllowed,
+    Code::Internal,
+    Code::Unavailable,
+];
 
 /// Problems of any operation with a JSON body, beside [`EVERYWHERE`].
 pub(crate) const WITH_BODY: &[Code] = &[
@@ -162,7 +176,7 @@ pub(crate) static TABLE: &[Operation] = &[
         permission: Some(Permission::EvidenceRead),
         query: schema::<wire::NoQuery>,
         body: Body::None,
-        output: Output::Json(schema::<AuditPackage>),
+        output: Output::Json(any_package),
         problems: &[Code::UnknownReference, Code::NotPublicSafe],
         handler: || web::get().to(acknowledgements::package),
     },
@@ -391,13 +405,18 @@ pub(crate) static TABLE: &[Operation] = &[
 
 /// The row that a request is for.
 pub(crate) fn operation(method: &str, pattern: &str) -> Option<&'static Operation> {
-    TABLE.iter().find(|operation| operation.path == pattern && operation.method.as_str() == method)
+    TABLE
+        .iter()
+        .find(|operation| operation.path == pattern && operation.method.as_str() == method)
 }
 
 /// The methods of a path, for `Allow`.
 fn methods(path: &str) -> String {
-    let methods: Vec<&str> =
-        TABLE.iter().filter(|operation| operation.path == path).map(|operation| operation.method.as_str()).collect();
+    let methods: Vec<&str> = TABLE
+        .iter()
+        .filter(|operation| operation.path == path)
+        .map(|operation| operation.method.as_str())
+        .collect();
     methods.join(", ")
 }
 
@@ -416,9 +435,14 @@ pub(crate) fn register(config: &mut ServiceConfig) {
 }
 
 async fn wrong_method(request: HttpRequest) -> Result<&'static str, actix_web::Error> {
-    let allow = request.match_pattern().map(|pattern| methods(&pattern)).unwrap_or_default();
+    let allow = request
+        .match_pattern()
+        .map(|pattern| methods(&pattern))
+        .unwrap_or_default();
     let detail = format!("{} is not served here; {allow} is", request.method());
-    Err(Problem::new(Code::MethodNotAllowed, detail).allowing(allow).into())
+    Err(Problem::new(Code::MethodNotAllowed, detail)
+        .allowing(allow)
+        .into())
 }
 
 /// What is served for every other path.

@@ -95,9 +95,17 @@ mod tests {
     #[test]
     fn open_local_mode_allows_everything_and_verifies_nobody() {
         for permission in Permission::ALL {
-            assert_eq!(Access::OpenLocal.decide(Caller::Local, *permission), Ok(()), "{}", permission.as_str());
+            assert_eq!(
+                Access::OpenLocal.decide(Caller::Local, *permission),
+                Ok(()),
+                "{}",
+                permission.as_str()
+            );
         }
         let actor = Caller::Local.actor("acknowledged_by", "ana@example.org").unwrap();
-        assert_eq!((actor.issuer.as_str(), actor.subject.as_str(), actor.verified), ("local", "ana@example.org", false));
+        assert_eq!(
+            (actor.issuer.as_str(), actor.subject.as_str(), actor.verified),
+            ("local", "ana@example.org", false)
+        );
     }
 }

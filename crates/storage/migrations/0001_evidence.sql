@@ -18,6 +18,12 @@ BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 CREATE TRIGGER evidence_is_never_deleted BEFORE DELETE ON evidence
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
+-- INSERT OR REPLACE deletes without asking the trigger above.
+CREATE TRIGGER evidence_is_never_replaced BEFORE INSERT ON evidence
+WHEN EXISTS (SELECT 1 FROM evidence WHERE position = NEW.position)
+    OR EXISTS (SELECT 1 FROM evidence WHERE session_id = NEW.session_id)
+BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
+
 -- A whole audit package, compressed, in pieces; its digest stands in the evidence record.
 CREATE TABLE package_chunk (
     position INTEGER NOT NULL REFERENCES evidence (position),
@@ -30,6 +36,10 @@ CREATE TRIGGER package_is_never_changed BEFORE UPDATE ON package_chunk
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
 CREATE TRIGGER package_is_never_deleted BEFORE DELETE ON package_chunk
+BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
+
+CREATE TRIGGER package_is_never_replaced BEFORE INSERT ON package_chunk
+WHEN EXISTS (SELECT 1 FROM package_chunk WHERE position = NEW.position AND piece = NEW.piece)
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
 -- Everything below follows from the evidence and can be rebuilt from it.

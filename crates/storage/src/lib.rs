@@ -190,7 +190,14 @@ pub struct RouteQuery<'a> {
 impl<'a> RouteQuery<'a> {
     /// Every route that the filter means.
     pub const fn all(filter: &'a RouteFilter, cycles: Cycles, now: Timestamp) -> Self {
-        Self { filter, cycles, now, after: None, offset: 0, limit: None }
+        Self {
+            filter,
+            cycles,
+            now,
+            after: None,
+            offset: 0,
+            limit: None,
+        }
     }
 }
 
@@ -279,9 +286,19 @@ pub trait ReadTx {
     /// The outstanding current routes whose time is over first.
     fn outstanding(&self, limit: usize) -> Result<Vec<TrackedRoute>, StorageError>;
     /// Counts routes.
-    fn count_routes(&self, filter: &RouteFilter, cycles: Cycles, now: Timestamp) -> Result<RouteCounts, StorageError>;
+    fn count_routes(
+        &self,
+        filter: &RouteFilter,
+        cycles: Cycles,
+        now: Timestamp,
+    ) -> Result<RouteCounts, StorageError>;
     /// Counts routes known, matched, and left out per term.
-    fn population(&self, filter: &RouteFilter, cycles: Cycles, now: Timestamp) -> Result<Population, StorageError>;
+    fn population(
+        &self,
+        filter: &RouteFilter,
+        cycles: Cycles,
+        now: Timestamp,
+    ) -> Result<Population, StorageError>;
     /// Counts the distinct acknowledgements in the histories of routes.
     fn count_acknowledgements(
         &self,
@@ -290,7 +307,11 @@ pub trait ReadTx {
         now: Timestamp,
     ) -> Result<u64, StorageError>;
     /// Counts suppressed routes of every cycle.
-    fn count_suppressed(&self, filter: &RouteFilter, now: Timestamp) -> Result<SuppressionCounts, StorageError>;
+    fn count_suppressed(
+        &self,
+        filter: &RouteFilter,
+        now: Timestamp,
+    ) -> Result<SuppressionCounts, StorageError>;
     /// The dashboard's counters.
     fn counters(&self) -> Result<BTreeMap<String, u64>, StorageError>;
     /// Acknowledgements that answer no route: how many, and the first `limit` of them.
@@ -382,7 +403,11 @@ impl dyn Store + '_ {
         let filled = Arc::clone(&slot);
         self.write(Box::new(move |tx| {
             let result = job(tx);
-            let verdict = if result.is_ok() { Verdict::Commit } else { Verdict::Rollback };
+            let verdict = if result.is_ok() {
+                Verdict::Commit
+            } else {
+                Verdict::Rollback
+            };
             *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
             verdict
         }))?;

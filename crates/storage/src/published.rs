@@ -15,8 +15,14 @@ pub const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// # Errors
 /// [`StorageError`] when the file cannot be opened or has no `evidence_metadata` table with a `payload`.
 pub fn visit_file(path: &Path, visit: &mut dyn FnMut(&str) -> Visit) -> Result<(), StorageError> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .map_err(|source| StorageError::Open { path: path.to_owned(), source: Box::new(source) })?;
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .map_err(|source| StorageError::Open {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })?;
     visit_payloads(&connection, visit)
 }
 
@@ -37,7 +43,9 @@ fn visit_payloads(connection: &Connection, visit: &mut dyn FnMut(&str) -> Visit)
         Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
             StorageError::Corrupt(error.to_string())
         }
-        _ => StorageError::Corrupt("the file has no table `evidence_metadata` with a column `payload`".to_owned()),
+        _ => StorageError::Corrupt(
+            "the file has no table `evidence_metadata` with a column `payload`".to_owned(),
+        ),
     };
     let mut statement = connection
         .prepare("SELECT payload FROM evidence_metadata ORDER BY session_id")

@@ -20,7 +20,9 @@ pub(crate) async fn acknowledge(
     Json(body): Json<AcknowledgementBody>,
 ) -> Answer<web::Json<Acknowledged>> {
     let command = body.command(&schedule_id, caller)?;
-    run(&app, move |app| app.acknowledge(command)).await.map(web::Json)
+    run(&app, move |app| app.acknowledge(command))
+        .await
+        .map(web::Json)
 }
 
 pub(crate) async fn bulk(
@@ -47,7 +49,9 @@ pub(crate) async fn create_package(
         serde_json::to_string(&package.metadata)?,
         serde_json::to_string(&package.actor)?
     );
-    Ok(HttpResponse::Ok().content_type("application/json").streaming(pieces(app, package, before, after)))
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .streaming(pieces(app, package, before, after)))
 }
 
 pub(crate) async fn package(
@@ -59,7 +63,9 @@ pub(crate) async fn package(
     let audit_id = AuditId::parse(&audit_id).map_err(Problem::from)?;
     let package = run(&app, move |app| app.package(&audit_id)).await?;
     let body = pieces(app, package, String::new(), String::new());
-    Ok(HttpResponse::Ok().content_type("application/json").streaming(body))
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .streaming(body))
 }
 
 /// What comes next on a streamed package.
@@ -76,18 +82,27 @@ fn pieces(
     before: String,
     after: String,
 ) -> impl Stream<Item = Answer<web::Bytes>> {
-    stream::try_unfold((app, package, after, Next::Before(before)), |(app, package, after, next)| async move {
-        match next {
-            Next::Before(text) => Ok(Some((web::Bytes::from(text), (app, package, after, Next::Piece(0))))),
-            Next::Done => Ok(None),
-            Next::Piece(number) => {
-                let (asked, package_ref) = (number, package.clone());
-                let piece = run(&app, move |app| app.package_piece(&package_ref, asked)).await?;
-                Ok(Some(match piece {
-                    Piece::Text(text) => (web::Bytes::from(text), (app, package, after, Next::Piece(number + 1))),
-                    Piece::End => (web::Bytes::from(after), (app, package, String::new(), Next::Done)),
-                }))
+    stream::try_unfold(
+        (app, package, after, Next::Before(before)),
+        |(app, package, after, next)| async move {
+            match next {
+                Next::Before(text) => Ok(Some((
+                    web::Bytes::from(text),
+                    (app, package, after, Next::Piece(0)),
+                ))),
+                Next::Done => Ok(None),
+                Next::Piece(number) => {
+                    let (asked, package_ref) = (number, package.clone());
+                    let piece = run(&app, move |app| app.package_piece(&package_ref, asked)).await?;
+                    Ok(Some(match piece {
+                        Piece::Text(text) => (
+                            web::Bytes::from(text),
+                            (app, package, after, Next::Piece(number + 1)),
+                        ),
+                        Piece::End => (web::Bytes::from(after), (app, package, String::new(), Next::Done)),
+                    }))
+                }
             }
-        }
-    })
+        },
+    )
 }

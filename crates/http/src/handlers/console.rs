@@ -102,8 +102,10 @@ pub(crate) async fn session(
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<web::Json<Session>> {
     let may = |permission| access.decide(Caller::Local, permission).is_ok();
-    let mut permissions: BTreeMap<String, bool> =
-        Permission::ALL.iter().map(|permission| (permission.as_str().to_owned(), may(*permission))).collect();
+    let mut permissions: BTreeMap<String, bool> = Permission::ALL
+        .iter()
+        .map(|permission| (permission.as_str().to_owned(), may(*permission)))
+        .collect();
     let read = may(Permission::EvidenceRead);
     let published = [
         ("read_evidence_metadata", read),
@@ -134,9 +136,15 @@ pub(crate) async fn session(
 }
 
 pub(crate) async fn health(Query(NoQuery {}): Query<NoQuery>) -> Answer<web::Json<Health>> {
-    Ok(web::Json(Health { status: "ok", product: "CAVRA" }))
+    Ok(web::Json(Health {
+        status: "ok",
+        product: "CAVRA",
+    }))
 }
 
 pub(crate) async fn version(Query(NoQuery {}): Query<NoQuery>) -> Answer<web::Json<Version>> {
-    Ok(web::Json(Version { version: env!("CARGO_PKG_VERSION"), name: "CAVRA Runtime Server" }))
+    Ok(web::Json(Version {
+        version: env!("CARGO_PKG_VERSION"),
+        name: "CAVRA Runtime Server",
+    }))
 }

@@ -5,7 +5,7 @@ use std::io::{BufReader, Seek, SeekFrom, Write};
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{HttpRequest, web};
-use cavra_app::import::{ImportOptions, ImportReport, Unwatched, sniff};
+use cavra_app::import::{ImportOptions, ImportReport, ImportSource, Unwatched, sniff};
 use cavra_app::{App, AppError};
 use serde_json::{Map, Value};
 use tempfile::SpooledTempFile;
@@ -16,8 +16,11 @@ use crate::extract::{Json, Limits, Permitted, Query, limits, media_type, next_pi
 use crate::wire::{ImportQuery, NoQuery};
 
 /// The media types of an import.
-pub(crate) const IMPORT_TYPES: [&str; 3] =
-    ["application/json", "application/x-ndjson", "application/vnd.sqlite3"];
+pub(crate) const IMPORT_TYPES: [&str; 3] = [
+    "application/json",
+    "application/x-ndjson",
+    "application/vnd.sqlite3",
+];
 
 pub(crate) async fn record(
     app: web::Data<App>,
@@ -25,7 +28,9 @@ pub(crate) async fn record(
     Query(NoQuery {}): Query<NoQuery>,
     Json(record): Json<Map<String, Value>>,
 ) -> Answer<web::Json<ImportReport>> {
-    run(&app, move |app| app.import_record(&Value::Object(record))).await.map(web::Json)
+    run(&app, move |app| app.import_record(&Value::Object(record)))
+        .await
+        .map(web::Json)
 }
 
 pub(crate) async fn import(
@@ -35,15 +40,24 @@ pub(crate) async fn import(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Answer<web::Json<ImportReport>> {
-    if !IMPORT_TYPES.contains(&media_type(&request).as_str()) {
+    let media = media_type(&request);
+    if !IMPORT_TYPES.contains(&media.as_str()) {
         let detail = format!("the body must be one of {}", IMPORT_TYPES.join(", "));
         return Err(Problem::new(Code::UnsupportedMediaType, detail).into());
     }
     let limits = limits(&request);
     let file = spool(&request, payload.into_inner(), &limits).await?;
-    let options = ImportOptions { skip_invalid: query.skip_invalid.unwrap_or(false) };
+    let options = ImportOptions {
+        skip_invalid: query.skip_invalid.unwrap_or(false),
+    };
     run(&app, move |app| {
-        let source = sniff(Box::new(BufReader::new(file))).map_err(AppError::Spool)?;
+        let reader = Box::new(BufReader::new(file));
+        let source = match (media.as_str(), sniff(reader).map_err(AppError::Spool)?) {
+            ("application/json", ImportSource::Text(reader)) => ImportSource::Json(reader),
+            ("application/x-ndjson", source @ ImportSource::Text(_))
+            | ("application/vnd.sqlite3", source @ ImportSource::PublishedBytes(_)) => source,
+            (media, _) => return Err(AppError::ImportUnreadable(format!("it is not {media}"))),
+        };
         app.import(vec![source], options, Box::new(Unwatched))
     })
     .await
@@ -52,9 +66,16 @@ pub(crate) async fn import(
 
 /// Takes the whole body before anything is locked: a slow sender holds up nobody.
 async fn spool(request: &HttpRequest, mut payload: Payload, limits: &Limits) -> Answer<SpooledTempFile> {
-    let too_large =
-        || Problem::new(Code::PayloadTooLarge, format!("an import is at most {} bytes", limits.import_bytes));
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let too_large = || {
+        Problem::new(
+            Code::PayloadTooLarge,
+            format!("an import is at most {} bytes", limits.import_bytes),
+        )
+    };
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limits.import_bytes) {
         return Err(too_large().into());
     }

@@ -19,7 +19,9 @@ pub(crate) async fn schedule(
     Query(query): Query<ScheduleQuery>,
 ) -> Answer<web::Json<ConfiguredSchedule>> {
     let schedule_id = query.schedule_id()?;
-    run(&app, move |app| app.schedule_report(schedule_id.as_ref())).await.map(web::Json)
+    run(&app, move |app| app.schedule_report(schedule_id.as_ref()))
+        .await
+        .map(web::Json)
 }
 
 pub(crate) async fn deliver(
@@ -39,7 +41,9 @@ pub(crate) async fn escalation_plan(
     Json(body): Json<EscalationBody>,
 ) -> Answer<web::Json<Escalated>> {
     let (policy, actor) = body.command(caller)?;
-    run(&app, move |app| app.escalation_plan(policy, actor)).await.map(web::Json)
+    run(&app, move |app| app.escalation_plan(policy, actor))
+        .await
+        .map(web::Json)
 }
 
 pub(crate) async fn history(
@@ -48,7 +52,9 @@ pub(crate) async fn history(
     Query(query): Query<HistoryQuery>,
 ) -> Answer<web::Json<HistoryPage>> {
     let (filter, paging) = query.command()?;
-    run(&app, move |app| app.history(&filter, &paging)).await.map(web::Json)
+    run(&app, move |app| app.history(&filter, &paging))
+        .await
+        .map(web::Json)
 }
 
 pub(crate) async fn dashboard(
@@ -65,7 +71,9 @@ pub(crate) async fn routes(
     Query(query): Query<RoutesQuery>,
 ) -> Answer<web::Json<RoutePage>> {
     let (filter, cycles, paging) = query.command()?;
-    run(&app, move |app| app.routes(&filter, cycles, &paging)).await.map(web::Json)
+    run(&app, move |app| app.routes(&filter, cycles, &paging))
+        .await
+        .map(web::Json)
 }
 
 pub(crate) async fn suppression_trends(
@@ -74,5 +82,7 @@ pub(crate) async fn suppression_trends(
     Query(query): Query<TrendQuery>,
 ) -> Answer<web::Json<Trend>> {
     let (filter, generated_by) = query.command(caller)?;
-    run(&app, move |app| app.suppression_trend(&filter, generated_by)).await.map(web::Json)
+    run(&app, move |app| app.suppression_trend(&filter, generated_by))
+        .await
+        .map(web::Json)
 }

@@ -22,7 +22,10 @@ pub(crate) async fn livez(Query(NoQuery {}): Query<NoQuery>) -> Answer<web::Json
     Ok(web::Json(Probe { status: "ok" }))
 }
 
-pub(crate) async fn readyz(app: web::Data<App>, Query(NoQuery {}): Query<NoQuery>) -> Answer<web::Json<Probe>> {
+pub(crate) async fn readyz(
+    app: web::Data<App>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Answer<web::Json<Probe>> {
     match run(&app, |app| Ok(app.ready()?)).await {
         Ok(()) => Ok(web::Json(Probe { status: "ok" })),
         Err(_) => Err(Problem::new(Code::Unavailable, "storage does not answer").into()),
@@ -36,9 +39,13 @@ pub(crate) async fn metrics(
 ) -> Answer<HttpResponse> {
     let counts = run(&app, App::route_counts).await?;
     let text = metrics.render(&counts);
-    Ok(HttpResponse::Ok().content_type("application/openmetrics-text; version=1.0.0; charset=utf-8").body(text))
+    Ok(HttpResponse::Ok()
+        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .body(text))
 }
 
 pub(crate) async fn openapi(Query(NoQuery {}): Query<NoQuery>) -> Answer<HttpResponse> {
-    Ok(HttpResponse::Ok().content_type("application/json").body(crate::openapi::document().to_string()))
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .body(crate::openapi::document().to_string()))
 }

@@ -1,6 +1,10 @@
 //! Request bodies and query parameters. Unknown keys are refused; keys that published clients send and this
 //! service has no use for are named here and do nothing (see `docs/compatibility.md`).
 
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
 use cavra_app::acknowledge::{Acknowledge, Bulk, BulkSelection};
 use cavra_app::plan::Deliver;
 use cavra_app::views::{DEFAULT_PAGE, HistoryFilter, MAX_PAGE, Paging};
@@ -14,8 +18,10 @@ use cavra_domain::public_safe::{Field, Text};
 use cavra_domain::route::{Cycles, FilterTerms, MAX_NAME_CHARS, Provider, RouteFilter, StateName};
 use cavra_domain::schedule::RequestedProviders;
 use cavra_rbac::Caller;
-use schemars::JsonSchema;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Problem};
@@ -33,6 +39,45 @@ const OWNER: Field = Field::line("owner", MAX_NAME_CHARS);
 /// A value of a history filter.
 const TERM: Field = Field::line("parameter", 300);
 
+/// A nested body that has to be a JSON object: serde would take a list of the members' values as well.
+#[derive(Debug)]
+pub struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData)).map(Object)
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Object<T> {
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+    fn schema_id() -> Cow<'static, str> {
+        T::schema_id()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
 /// An optional text, where an empty one is none.
 fn given(text: Option<&String>) -> Option<&str> {
     text.map(String::as_str).filter(|text| !text.trim().is_empty())
@@ -49,14 +94,22 @@ fn actor(checks: &mut Checks, caller: Caller, field: &'static str, name: Option<
 
 /// The actor of a request that may leave it open.
 fn author(checks: &mut Checks, caller: Caller, name: Option<&String>) -> Option<Actor> {
-    checks.safe("/generated_by", caller.actor("generated_by", given(name).unwrap_or(DEFAULT_AUTHOR)))
+    checks.safe(
+        "/generated_by",
+        caller.actor("generated_by", given(name).unwrap_or(DEFAULT_AUTHOR)),
+    )
 }
 
 fn state(checks: &mut Checks, value: Option<&String>) -> Option<AckState> {
-    let Some(value) = given(value) else { return Some(AckState::Acknowledged) };
+    let Some(value) = given(value) else {
+        return Some(AckState::Acknowledged);
+    };
     let state = AckState::parse(value);
     if state.is_none() {
-        checks.invalid("/acknowledgement_state", "must be one of acknowledged, dismissed, escalated, resolved");
+        checks.invalid(
+            "/acknowledgement_state",
+            "must be one of acknowledged, dismissed, escalated, resolved",
+        );
     }
     state
 }
@@ -117,18 +170,39 @@ impl AcknowledgementBody {
             checks.safe("schedule_id", ScheduleId::parse(schedule_id.trim()))
         };
         let provider = provider(&mut checks, "/provider".into(), self.provider.as_ref());
-        let actor = actor(&mut checks, caller, "acknowledged_by", self.acknowledged_by.as_ref());
+        let actor = actor(
+            &mut checks,
+            caller,
+            "acknowledged_by",
+            self.acknowledged_by.as_ref(),
+        );
         let said = state(&mut checks, self.acknowledgement_state.as_ref());
         let owner = some_text(&mut checks, "/owner".into(), OWNER, self.owner.as_ref());
         let plan_id = plan_id(&mut checks, "/plan_id".into(), self.plan_id.as_ref());
-        let external_ref = text(&mut checks, "/external_ref".into(), EXTERNAL_REF, self.external_ref.as_ref());
+        let external_ref = text(
+            &mut checks,
+            "/external_ref".into(),
+            EXTERNAL_REF,
+            self.external_ref.as_ref(),
+        );
         let notes = text(&mut checks, "/notes".into(), NOTES, self.notes.as_ref());
         checks.finish()?;
         let parts = (schedule, provider, said, external_ref, notes, actor);
-        let (Some(schedule_id), Some(provider), Some(said), Some(external_ref), Some(notes), Some(actor)) = parts else {
+        let (Some(schedule_id), Some(provider), Some(said), Some(external_ref), Some(notes), Some(actor)) =
+            parts
+        else {
             return Err(incomplete());
         };
-        Ok(Acknowledge { schedule_id, provider, owner, plan_id, said, external_ref, notes, actor })
+        Ok(Acknowledge {
+            schedule_id,
+            provider,
+            owner,
+            plan_id,
+            said,
+            external_ref,
+            notes,
+            actor,
+        })
     }
 }
 
@@ -195,9 +269,9 @@ impl FilterBody {
 pub struct BulkBody {
     /// The routes, 1 to 10000 of them.
     #[schemars(length(max = 10_000))]
-    routes: Option<Vec<ListedRouteBody>>,
+    routes: Option<Vec<Object<ListedRouteBody>>>,
     /// Or: every current route that this filter means. Its `action` is `deliver` when it is left out.
-    filter: Option<FilterBody>,
+    filter: Option<Object<FilterBody>>,
     /// Who answers. In open local mode it is required and kept as unverified.
     acknowledged_by: Option<String>,
     /// `acknowledged` (default), `dismissed`, `escalated` or `resolved`.
@@ -218,9 +292,19 @@ pub struct BulkBody {
 impl BulkBody {
     pub(crate) fn command(self, caller: Caller) -> Result<Bulk, Problem> {
         let mut checks = Checks::default();
-        let actor = actor(&mut checks, caller, "acknowledged_by", self.acknowledged_by.as_ref());
+        let actor = actor(
+            &mut checks,
+            caller,
+            "acknowledged_by",
+            self.acknowledged_by.as_ref(),
+        );
         let said = state(&mut checks, self.acknowledgement_state.as_ref());
-        let external_ref = text(&mut checks, "/external_ref".into(), EXTERNAL_REF, self.external_ref.as_ref());
+        let external_ref = text(
+            &mut checks,
+            "/external_ref".into(),
+            EXTERNAL_REF,
+            self.external_ref.as_ref(),
+        );
         let notes = text(&mut checks, "/notes".into(), NOTES, self.notes.as_ref());
         let shared_plan = plan_id(&mut checks, "/plan_id".into(), self.plan_id.as_ref());
         let mode = match given(self.mode.as_ref()) {
@@ -251,13 +335,20 @@ impl BulkBody {
                 if routes.is_empty() {
                     checks.invalid("/routes", "must not be empty");
                 }
-                Some(BulkSelection::Listed(listed(&mut checks, &routes, shared_plan.as_ref())))
+                Some(BulkSelection::Listed(listed(
+                    &mut checks,
+                    &routes,
+                    shared_plan.as_ref(),
+                )))
             }
             (None, Some(filter)) => {
                 if shared_plan.is_some() {
-                    checks.invalid("/plan_id", "goes with routes; a filter selects routes of the current cycles");
+                    checks.invalid(
+                        "/plan_id",
+                        "goes with routes; a filter selects routes of the current cycles",
+                    );
                 }
-                match checks.ok("/filter", RouteFilter::parse(&filter.terms())) {
+                match checks.ok("/filter", RouteFilter::parse(&filter.0.terms())) {
                     Some(filter) if filter.is_empty() => {
                         let detail = "has no term; whoever means every route says {\"action\": \"deliver\"}";
                         checks.invalid("/filter", detail);
@@ -269,16 +360,29 @@ impl BulkBody {
         };
         checks.finish()?;
         let parts = (selection, said, external_ref, notes, mode, actor);
-        let (Some(selection), Some(said), Some(external_ref), Some(notes), Some(mode), Some(actor)) = parts else {
+        let (Some(selection), Some(said), Some(external_ref), Some(notes), Some(mode), Some(actor)) = parts
+        else {
             return Err(incomplete());
         };
-        Ok(Bulk { selection, said, external_ref, notes, mode, dry_run: self.dry_run, actor })
+        Ok(Bulk {
+            selection,
+            said,
+            external_ref,
+            notes,
+            mode,
+            dry_run: self.dry_run,
+            actor,
+        })
     }
 }
 
-fn listed(checks: &mut Checks, routes: &[ListedRouteBody], shared_plan: Option<&PlanId>) -> Vec<ListedRoute> {
+fn listed(
+    checks: &mut Checks,
+    routes: &[Object<ListedRouteBody>],
+    shared_plan: Option<&PlanId>,
+) -> Vec<ListedRoute> {
     let mut listed = Vec::with_capacity(routes.len());
-    for (index, route) in routes.iter().enumerate() {
+    for (index, Object(route)) in routes.iter().enumerate() {
         let at = |key: &str| format!("/routes/{index}/{key}");
         let schedule_id = match given(route.schedule_id.as_ref()) {
             None => {
@@ -290,10 +394,23 @@ fn listed(checks: &mut Checks, routes: &[ListedRouteBody], shared_plan: Option<&
         let provider = provider(checks, at("provider"), route.provider.as_ref());
         let owner = some_text(checks, at("owner"), OWNER, route.owner.as_ref());
         let plan_id = plan_id(checks, at("plan_id"), route.plan_id.as_ref()).or_else(|| shared_plan.cloned());
-        let external_ref = some_text(checks, at("external_ref"), EXTERNAL_REF, route.external_ref.as_ref());
-        let notes = given(route.notes.as_ref()).and_then(|notes| checks.safe(at("notes"), Text::parse(NOTES, notes)));
+        let external_ref = some_text(
+            checks,
+            at("external_ref"),
+            EXTERNAL_REF,
+            route.external_ref.as_ref(),
+        );
+        let notes =
+            given(route.notes.as_ref()).and_then(|notes| checks.safe(at("notes"), Text::parse(NOTES, notes)));
         if let (Some(schedule_id), Some(provider)) = (schedule_id, provider) {
-            listed.push(ListedRoute { schedule_id, provider, owner, plan_id, external_ref, notes });
+            listed.push(ListedRoute {
+                schedule_id,
+                provider,
+                owner,
+                plan_id,
+                external_ref,
+                notes,
+            });
         }
     }
     listed
@@ -339,7 +456,9 @@ impl AuditPackageBody {
         };
         let filter = checks.ok("", RouteFilter::parse(&filter.terms()));
         checks.finish()?;
-        let (Some(actor), Some(cycles), Some(filter)) = (actor, cycles, filter) else { return Err(incomplete()) };
+        let (Some(actor), Some(cycles), Some(filter)) = (actor, cycles, filter) else {
+            return Err(incomplete());
+        };
         Ok((filter, cycles, actor))
     }
 }
@@ -384,14 +503,22 @@ impl DeliverBody {
     pub(crate) fn command(self, caller: Caller) -> Result<Deliver, Problem> {
         let mut checks = Checks::default();
         let actor = author(&mut checks, caller, self.generated_by.as_ref());
-        let requested = checks.ok("", RequestedProviders::parse(self.provider.as_deref().unwrap_or("all")));
+        let requested = checks.ok(
+            "",
+            RequestedProviders::parse(self.provider.as_deref().unwrap_or("all")),
+        );
         let schedule_id = given(self.schedule_id.as_ref())
             .and_then(|id| checks.safe("/schedule_id", ScheduleId::parse(id.trim())));
         if self.schedule.is_some() && schedule_id.is_some() {
-            checks.invalid("/schedule_id", "goes with configured schedules; the schedule in the body has its own");
+            checks.invalid(
+                "/schedule_id",
+                "goes with configured schedules; the schedule in the body has its own",
+            );
         }
         checks.finish()?;
-        let (Some(actor), Some(requested)) = (actor, requested) else { return Err(incomplete()) };
+        let (Some(actor), Some(requested)) = (actor, requested) else {
+            return Err(incomplete());
+        };
         Ok(Deliver {
             schedule: self.schedule.map(Value::Object),
             schedule_id,
@@ -408,7 +535,7 @@ impl DeliverBody {
 #[serde(deny_unknown_fields)]
 pub struct EscalationBody {
     /// Minutes that replace those of the routes, for this plan.
-    policy: Option<EscalationPolicyBody>,
+    policy: Option<Object<EscalationPolicyBody>>,
     /// Who makes it; `console` when it is left out. In open local mode it is kept as unverified.
     generated_by: Option<String>,
 }
@@ -420,7 +547,7 @@ pub struct EscalationPolicyBody {
     /// Minutes for every route, 1 to 5256000.
     acknowledgement_minutes: Option<u64>,
     /// The same, as published policies nest it.
-    default_slo: Option<DefaultSloBody>,
+    default_slo: Option<Object<DefaultSloBody>>,
 }
 
 /// The nested form of the policy's minutes.
@@ -437,13 +564,20 @@ impl EscalationBody {
         let actor = author(&mut checks, caller, self.generated_by.as_ref());
         let policy = match self.policy {
             None => Some(EscalationPolicy::default()),
-            Some(policy) => {
-                let nested = policy.default_slo.and_then(|slo| slo.acknowledgement_minutes);
-                checks.ok("", EscalationPolicy::parse(policy.acknowledgement_minutes, nested))
+            Some(Object(policy)) => {
+                let nested = policy
+                    .default_slo
+                    .and_then(|Object(slo)| slo.acknowledgement_minutes);
+                checks.ok(
+                    "",
+                    EscalationPolicy::parse(policy.acknowledgement_minutes, nested),
+                )
             }
         };
         checks.finish()?;
-        let (Some(policy), Some(actor)) = (policy, actor) else { return Err(incomplete()) };
+        let (Some(policy), Some(actor)) = (policy, actor) else {
+            return Err(incomplete());
+        };
         Ok((policy, actor))
     }
 }
@@ -512,7 +646,9 @@ impl RoutesQuery {
         };
         let filter = checks.ok("", RouteFilter::parse(&filter.terms()));
         checks.finish()?;
-        let (Some(cycles), Some(filter)) = (cycles, filter) else { return Err(incomplete()) };
+        let (Some(cycles), Some(filter)) = (cycles, filter) else {
+            return Err(incomplete());
+        };
         Ok((filter, cycles, paging))
     }
 }
@@ -530,7 +666,11 @@ fn paging(checks: &mut Checks, limit: Option<u64>, offset: Option<u64>, cursor: 
     if cursor.is_some() && offset > 0 {
         checks.invalid("offset", "cannot stand beside cursor; give one of the two");
     }
-    Paging { limit, offset, cursor }
+    Paging {
+        limit,
+        offset,
+        cursor,
+    }
 }
 
 /// The scope of a suppression trend.
@@ -559,7 +699,9 @@ impl TrendQuery {
         };
         let filter = checks.ok("", RouteFilter::parse(&filter.terms()));
         checks.finish()?;
-        let (Some(actor), Some(filter)) = (actor, filter) else { return Err(incomplete()) };
+        let (Some(actor), Some(filter)) = (actor, filter) else {
+            return Err(incomplete());
+        };
         Ok((filter, actor.actor))
     }
 }
@@ -600,29 +742,56 @@ pub struct HistoryQuery {
 }
 
 /// The statuses that are no acknowledgement state, and that clients filter by all the same (sandbox-ui 2.1).
-const STATUSES: [&str; 8] =
-    ["accepted", "deferred", "delivered", "delivery_failed", "critical", "warning", "healthy", "indexed"];
+const STATUSES: [&str; 8] = [
+    "accepted",
+    "deferred",
+    "delivered",
+    "delivery_failed",
+    "critical",
+    "warning",
+    "healthy",
+    "indexed",
+];
+
+/// A parameter, its value, and the term that it means.
+type Named<'a> = (&'static str, Option<&'a String>, fn(&str) -> HistoryTerm);
 
 impl HistoryQuery {
     pub(crate) fn command(self) -> Result<(HistoryFilter, Paging), Problem> {
         let mut checks = Checks::default();
         let paging = paging(&mut checks, self.limit, self.offset, self.cursor);
         let mut terms = Vec::new();
-        let named: [(&str, Option<&String>, fn(&str) -> HistoryTerm); 9] = [
+        let named: [Named<'_>; 9] = [
             ("schedule_id", self.schedule_id.as_ref(), HistoryTerm::schedule),
             ("provider", self.provider.as_ref(), HistoryTerm::provider),
             ("metadata_kind", self.metadata_kind.as_ref(), HistoryTerm::kind),
-            ("acknowledgement_state", self.acknowledgement_state.as_ref(), HistoryTerm::status),
-            ("connector_delivery_source", self.connector_delivery_source.as_ref(), HistoryTerm::source),
+            (
+                "acknowledgement_state",
+                self.acknowledgement_state.as_ref(),
+                HistoryTerm::status,
+            ),
+            (
+                "connector_delivery_source",
+                self.connector_delivery_source.as_ref(),
+                HistoryTerm::source,
+            ),
             ("alert_level", self.alert_level.as_ref(), HistoryTerm::level),
             ("audit_id", self.audit_id.as_ref(), HistoryTerm::audit),
             ("delivery_id", self.delivery_id.as_ref(), HistoryTerm::delivery),
             ("cadence", self.cadence.as_ref(), HistoryTerm::cadence),
         ];
         for (name, value, term) in named {
-            let Some(value) = some_text(&mut checks, name.to_owned(), TERM, value) else { continue };
+            let Some(value) = some_text(&mut checks, name.to_owned(), TERM, value) else {
+                continue;
+            };
             if name == "acknowledgement_state" && !is_status(value.as_str()) {
-                checks.invalid(name, format!("must be an acknowledgement state or one of {}", STATUSES.join(", ")));
+                checks.invalid(
+                    name,
+                    format!(
+                        "must be an acknowledgement state or one of {}",
+                        STATUSES.join(", ")
+                    ),
+                );
             }
             terms.push(term(value.as_str()));
         }

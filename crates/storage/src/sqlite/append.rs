@@ -90,7 +90,9 @@ impl<'a> Writing<'a> {
             return Ok(*id);
         }
         self.connection
-            .prepare_cached("INSERT INTO term (name, record_count) VALUES (?1, 0) ON CONFLICT (name) DO NOTHING")?
+            .prepare_cached(
+                "INSERT INTO term (name, record_count) VALUES (?1, 0) ON CONFLICT (name) DO NOTHING",
+            )?
             .execute([name])?;
         let id = self
             .connection
@@ -111,7 +113,12 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
-    fn project(&mut self, position: i64, recorded_at: Timestamp, projection: &Projection) -> Result<(), StorageError> {
+    fn project(
+        &mut self,
+        position: i64,
+        recorded_at: Timestamp,
+        projection: &Projection,
+    ) -> Result<(), StorageError> {
         match projection {
             Projection::None => Ok(()),
             Projection::Plan(plan) => {
@@ -159,9 +166,17 @@ impl<'a> Writing<'a> {
                 "INSERT INTO plan (plan_id, schedule_id, created_at, position, content_key, current) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id",
             )?
-            .query_row(params![plan.plan_id.as_str(), schedule, at, position, plan.content_key, current], |row| {
-                row.get(0)
-            })?;
+            .query_row(
+                params![
+                    plan.plan_id.as_str(),
+                    schedule,
+                    at,
+                    position,
+                    plan.content_key,
+                    current
+                ],
+                |row| row.get(0),
+            )?;
         for route in &plan.routes {
             self.insert_route(id, route, current)?;
         }
@@ -285,8 +300,12 @@ impl<'a> Writing<'a> {
     fn link(&mut self, acknowledgement: i64, plan: i64) -> Result<(), StorageError> {
         let (provider, owner, said, effective_at): (String, Option<String>, String, i64) = self
             .connection
-            .prepare_cached("SELECT provider_key, owner, said, effective_at FROM acknowledgement WHERE position = ?1")?
-            .query_row([acknowledgement], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+            .prepare_cached(
+                "SELECT provider_key, owner, said, effective_at FROM acknowledgement WHERE position = ?1",
+            )?
+            .query_row([acknowledgement], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })?;
         let said = said_of(&said)?;
         let routes: Vec<(i64, String, Option<i64>)> = self
             .connection
@@ -299,12 +318,16 @@ impl<'a> Writing<'a> {
             .collect::<Result<_, _>>()?;
         for (route, state, newest) in &routes {
             // A newer acknowledgement has the larger position, so an equal time still puts it last.
-            if newest.is_none_or(|newest| newest <= effective_at) && self.is_last(*route, effective_at, acknowledgement)? {
+            if newest.is_none_or(|newest| newest <= effective_at)
+                && self.is_last(*route, effective_at, acknowledgement)?
+            {
                 let effect = state_of(state)?.on(said);
                 self.insert_answer(*route, effective_at, acknowledgement, effect)?;
                 if effect == Transition::Change {
                     self.connection
-                        .prepare_cached("UPDATE route SET state = ?2, revision = revision + 1, answer = ?3 WHERE id = ?1")?
+                        .prepare_cached(
+                            "UPDATE route SET state = ?2, revision = revision + 1, answer = ?3 WHERE id = ?1",
+                        )?
                         .execute(params![route, said.state().as_str(), acknowledgement])?;
                 }
             } else {
@@ -314,7 +337,11 @@ impl<'a> Writing<'a> {
         }
         self.connection
             .prepare_cached("UPDATE acknowledgement SET plan = ?2, covers = ?3 WHERE position = ?1")?
-            .execute(params![acknowledgement, plan, i64::try_from(routes.len()).unwrap_or(i64::MAX)])?;
+            .execute(params![
+                acknowledgement,
+                plan,
+                i64::try_from(routes.len()).unwrap_or(i64::MAX)
+            ])?;
         Ok(())
     }
 
@@ -409,7 +436,8 @@ impl<'a> Writing<'a> {
 }
 
 fn state_of(text: &str) -> Result<StateName, StorageError> {
-    StateName::parse(text).ok_or_else(|| StorageError::Corrupt("a stored route has an unknown state".to_owned()))
+    StateName::parse(text)
+        .ok_or_else(|| StorageError::Corrupt("a stored route has an unknown state".to_owned()))
 }
 
 fn said_of(text: &str) -> Result<AckState, StorageError> {
@@ -433,7 +461,9 @@ pub(super) fn signed(position: u64) -> Result<i64, StorageError> {
 impl WriteTx for Writing<'_> {
     fn append(&mut self, record: &NewRecord<'_>) -> Result<Appended, StorageError> {
         // Positions and recording times rise together, whatever the clock does.
-        let recorded_at = self.recorded_at.map_or(record.recorded_at, |last| last.max(record.recorded_at));
+        let recorded_at = self
+            .recorded_at
+            .map_or(record.recorded_at, |last| last.max(record.recorded_at));
         let interpreted = interpret(record.value, recorded_at)?;
         let json = canonical_value(record.value).map_err(|error| StorageError::Canonical(Box::new(error)))?;
         let sha256 = Digest::of(json.as_bytes());
@@ -443,7 +473,11 @@ impl WriteTx for Writing<'_> {
             .query_row([&interpreted.session_id], |row| row.get(0))
             .optional()?;
         match there {
-            Some(digest) if digest == sha256.as_bytes() => return Ok(Appended::Unchanged { kind: interpreted.kind }),
+            Some(digest) if digest == sha256.as_bytes() => {
+                return Ok(Appended::Unchanged {
+                    kind: interpreted.kind,
+                });
+            }
             Some(_) => return Err(StorageError::Conflict(interpreted.session_id)),
             None => {}
         }
@@ -470,7 +504,10 @@ impl WriteTx for Writing<'_> {
             *self.counters.entry(name).or_default() += 1;
         }
         self.project(position, recorded_at, &interpreted.projection)?;
-        Ok(Appended::Recorded { position: position.unsigned_abs(), interpreted: Box::new(interpreted) })
+        Ok(Appended::Recorded {
+            position: position.unsigned_abs(),
+            interpreted: Box::new(interpreted),
+        })
     }
 
     fn store_package(
@@ -490,7 +527,11 @@ impl WriteTx for Writing<'_> {
             .connection
             .prepare_cached("INSERT INTO package_chunk (position, piece, bytes) VALUES (?1, ?2, ?3)")?;
         for (piece, bytes) in (0_i64..).zip(pieces) {
-            insert.execute(params![signed(position)?, piece, bytes.map_err(StorageError::Input)?])?;
+            insert.execute(params![
+                signed(position)?,
+                piece,
+                bytes.map_err(StorageError::Input)?
+            ])?;
         }
         Ok(())
     }

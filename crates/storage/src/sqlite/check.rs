@@ -1,18 +1,21 @@
 //! The check of a whole database: the file, the log, and whether the state is what the evidence says.
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::ops::ControlFlow;
 
+use cavra_domain::evidence::{EvidenceKind, payload};
 use cavra_evidence::canonical::canonical_value;
-use cavra_evidence::digest::Digest;
+use cavra_evidence::digest::{Digest, DigestWriter};
 use cavra_evidence::strict;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
+use serde_json::Value;
 
-use super::append::Writing;
+use super::append::{Writing, signed};
 use super::read::Reading;
 use super::{SqliteStore, WriteState, open_reader, schema};
-use crate::{NewRecord, ReadTx, StorageError, WriteTx};
+use crate::{Appended, NewRecord, ReadTx, StorageError, WriteTx, unpack};
 
 /// What a check found wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,26 +38,30 @@ pub struct CheckReport {
 }
 
 /// Tables that follow from the evidence, with what decides their order.
-const DERIVED: [(&str, &str); 6] = [
+const DERIVED: [(&str, &str); 7] = [
     ("plan", "id"),
     ("route", "id"),
     ("acknowledgement", "position"),
     ("route_answer", "route, effective_at, acknowledgement"),
+    ("term", "id"),
     ("posting", "term, created_at, position"),
     ("counter", "name"),
 ];
 
 impl SqliteStore {
-    /// Checks the file's integrity, that the log has no gap, that every record is canonical and has its digest,
-    /// that every package has the digest of its record, and that the tables hold exactly what replaying the
-    /// evidence gives. The service may go on meanwhile: the check reads one state.
+    /// Checks the file's integrity, that the tables and the triggers that keep evidence append-only are there, that
+    /// the log has no gap, that every record is canonical, has its digest and stands under what it says itself, that
+    /// every package has the digest of its record, and that the tables hold exactly what replaying the evidence
+    /// gives. The service may go on meanwhile: the check reads one state.
     ///
     /// `progress` is told the position after each record.
     ///
     /// # Errors
     /// [`StorageError`] when the file cannot be read at all; what is wrong in it is a finding.
     pub fn check(&self, progress: &mut dyn FnMut(u64)) -> Result<CheckReport, StorageError> {
-        let super::Readers::Pool { path, .. } = &self.readers else { return Err(StorageError::Closed) };
+        let super::Readers::Pool { path, .. } = &self.readers else {
+            return Err(StorageError::Closed);
+        };
         let connection = open_reader(path)?;
         let transaction = connection.unchecked_transaction()?;
         check(&transaction, progress)
@@ -63,6 +70,38 @@ impl SqliteStore {
 
 fn check(connection: &Connection, progress: &mut dyn FnMut(u64)) -> Result<CheckReport, StorageError> {
     let mut report = CheckReport::default();
+    let integral = integrity(connection, &mut report);
+    report.damage("file", integral)?;
+    // The state is rebuilt in a temporary database, which SQLite keeps in memory or spills to a file of its own.
+    let rebuilt = Connection::open("")?;
+    schema::prepare_scratch(&rebuilt)?;
+    let same = schema_of(connection).and_then(|stored| Ok((stored, schema_of(&rebuilt)?)));
+    if let Some((stored, fresh)) = report.damage("schema", same)? {
+        for name in fresh.keys().filter(|name| stored.get(*name) != fresh.get(*name)) {
+            report.find(
+                "schema",
+                format!("`{name}` is missing or not as this version makes it"),
+            );
+        }
+        for name in stored.keys().filter(|name| !fresh.contains_key(*name)) {
+            report.find("schema", format!("`{name}` is not part of it"));
+        }
+    }
+    let mut packages = BTreeMap::new();
+    let before = report.findings.len();
+    let replayed = replay(connection, &rebuilt, &mut report, &mut packages, progress);
+    report.damage("log", replayed)?;
+    // A log that is not whole gives another state anyway.
+    if report.findings.len() == before {
+        let compared = compare(connection, &rebuilt, &mut report);
+        report.damage("state", compared)?;
+    }
+    let checked = check_packages(connection, packages, &mut report);
+    report.damage("packages", checked)?;
+    Ok(report)
+}
+
+fn integrity(connection: &Connection, report: &mut CheckReport) -> Result<(), StorageError> {
     for pragma in ["integrity_check", "foreign_key_check"] {
         let mut statement = connection.prepare(&format!("PRAGMA {pragma}"))?;
         let mut rows = statement.query([])?;
@@ -76,53 +115,116 @@ fn check(connection: &Connection, progress: &mut dyn FnMut(u64)) -> Result<Check
             }
         }
     }
-    // The state is rebuilt in a temporary database, which SQLite keeps in memory or spills to a file of its own.
-    let rebuilt = Connection::open("")?;
-    schema::prepare_scratch(&rebuilt)?;
+    Ok(())
+}
+
+/// Everything that the schema declares, with its text.
+fn schema_of(connection: &Connection) -> Result<BTreeMap<String, String>, StorageError> {
+    // What SQLite makes by itself has no text or begins with its name.
+    let mut statement = connection.prepare(
+        "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
+    )?;
+    let declared = statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(declared)
+}
+
+/// A package that a record names.
+struct Named {
+    digest: String,
+    imported: bool,
+}
+
+/// Reads the whole log and makes the state anew from it.
+fn replay(
+    connection: &Connection,
+    rebuilt: &Connection,
+    report: &mut CheckReport,
+    packages: &mut BTreeMap<u64, Named>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), StorageError> {
     let mut state = WriteState::default();
     rebuilt.execute_batch("BEGIN")?;
-    {
-        let mut writing = Writing::begin(&rebuilt, &mut state)?;
-        let mut expected = 0;
-        Reading::new(connection).visit_records(0, None, None, &mut |record| {
-            expected += 1;
-            let place = format!("record {}", record.position);
-            if record.position != expected {
-                report.find(&place, format!("the log has a gap: position {expected} is missing"));
-                expected = record.position;
-            }
-            if Digest::of(record.json.as_bytes()) != record.sha256 {
-                report.find(&place, "its digest is not that of its content".to_owned());
-            }
-            match strict::parse_str(&record.json) {
-                Err(error) => report.find(&place, format!("it is not strict JSON: {error}")),
-                Ok(value) => {
-                    if canonical_value(&value).is_ok_and(|canonical| canonical != record.json) {
-                        report.find(&place, "it is not canonical JSON".to_owned());
+    let mut writing = Writing::begin(rebuilt, &mut state)?;
+    let mut expected = 0;
+    Reading::new(connection).visit_records(0, None, None, &mut |record| {
+        expected += 1;
+        let place = format!("record {}", record.position);
+        if record.position != expected {
+            report.find(
+                &place,
+                format!("the log has a gap: position {expected} is missing"),
+            );
+            expected = record.position;
+        }
+        if Digest::of(record.json.as_bytes()) != record.sha256 {
+            report.find(&place, "its digest is not that of its content".to_owned());
+        }
+        match strict::parse_str(&record.json) {
+            Err(error) => report.find(&place, format!("it is not strict JSON: {error}")),
+            Ok(value) => {
+                if canonical_value(&value).is_ok_and(|canonical| canonical != record.json) {
+                    report.find(&place, "it is not canonical JSON".to_owned());
+                }
+                let replayed = NewRecord {
+                    value: &value,
+                    recorded_at: record.recorded_at,
+                    imported: record.imported,
+                };
+                match writing.append(&replayed) {
+                    Err(error) => report.find(&place, format!("it cannot be replayed: {error}")),
+                    Ok(Appended::Unchanged { .. }) => {
+                        report.find(&place, "it stands in the log twice".to_owned());
                     }
-                    let replayed = NewRecord { value: &value, recorded_at: record.recorded_at, imported: record.imported };
-                    if let Err(error) = writing.append(&replayed) {
-                        report.find(&place, format!("it cannot be replayed: {error}"));
+                    Ok(Appended::Recorded { interpreted, .. }) => {
+                        let own = (&interpreted.session_id, &interpreted.kind, interpreted.created_at);
+                        if own != (&record.session_id, &record.kind, record.created_at) {
+                            report.find(
+                                &place,
+                                "it stands under another key, kind or time than its own".to_owned(),
+                            );
+                        }
                     }
                 }
+                if record.kind == EvidenceKind::AuditPackage {
+                    let digest = payload(&record.kind, &value).get("package_sha256");
+                    let named = Named {
+                        digest: digest.and_then(Value::as_str).unwrap_or_default().to_owned(),
+                        imported: record.imported,
+                    };
+                    packages.insert(record.position, named);
+                }
             }
-            report.record_count += 1;
-            progress(record.position);
-            Ok(ControlFlow::Continue(()))
-        })?;
-        writing.finish()?;
-    }
+        }
+        report.record_count += 1;
+        progress(record.position);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    writing.finish()?;
+    drop(writing);
     rebuilt.execute_batch("COMMIT")?;
-    if report.findings.is_empty() {
-        compare(connection, &rebuilt, &mut report)?;
-    }
-    packages(connection, &mut report)?;
-    Ok(report)
+    Ok(())
 }
 
 impl CheckReport {
     fn find(&mut self, place: &str, problem: String) {
-        self.findings.push(Finding { place: place.to_owned(), problem });
+        self.findings.push(Finding {
+            place: place.to_owned(),
+            problem,
+        });
+    }
+
+    /// What cannot be read because the file is damaged is a finding; any other failure ends the check.
+    fn damage<T>(&mut self, place: &str, result: Result<T, StorageError>) -> Result<Option<T>, StorageError> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(StorageError::Corrupt(problem)) => {
+                self.find(place, problem);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -156,28 +258,31 @@ fn compare(stored: &Connection, rebuilt: &Connection, report: &mut CheckReport) 
 }
 
 /// Computes the digest of every stored package again.
-fn packages(connection: &Connection, report: &mut CheckReport) -> Result<(), StorageError> {
-    let mut digests: BTreeMap<i64, String> = BTreeMap::new();
-    let mut statement = connection.prepare(
-        "SELECT position, json_extract(record, '$.acknowledgement_audit_package.package_sha256') FROM evidence \
-         WHERE kind = 'go-backend-rollback-drill-acknowledgement-audit-package' AND imported = 0",
-    )?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        digests.insert(row.get(0)?, row.get::<_, Option<String>>(1)?.unwrap_or_default());
-    }
-    let mut pieces = connection.prepare("SELECT bytes FROM package_chunk WHERE position = ?1 ORDER BY piece")?;
-    for (position, expected) in digests {
-        let mut writer = cavra_evidence::digest::DigestWriter::new();
-        let mut rows = pieces.query(params![position])?;
-        let mut readable = true;
+fn check_packages(
+    connection: &Connection,
+    packages: BTreeMap<u64, Named>,
+    report: &mut CheckReport,
+) -> Result<(), StorageError> {
+    let mut pieces =
+        connection.prepare("SELECT piece, bytes FROM package_chunk WHERE position = ?1 ORDER BY piece")?;
+    for (position, named) in packages {
+        let mut writer = DigestWriter::new();
+        let mut rows = pieces.query(params![signed(position)?])?;
+        let (mut count, mut readable) = (0_i64, true);
         while let Some(row) = rows.next()? {
-            let bytes: Vec<u8> = row.get(0)?;
-            readable &= crate::unpack(&bytes)
-                .is_ok_and(|text| std::io::Write::write_all(&mut writer, &text).is_ok());
+            let (piece, bytes): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            readable &= piece == count && unpack(&bytes).is_ok_and(|text| writer.write_all(&text).is_ok());
+            count += 1;
         }
-        if !readable || writer.finish().to_hex() != expected {
-            report.find(&format!("record {position}"), "its package is not the one it names".to_owned());
+        // A package that was made elsewhere may have come without its text.
+        if named.imported && count == 0 {
+            continue;
+        }
+        if !readable || writer.finish().to_hex() != named.digest {
+            report.find(
+                &format!("record {position}"),
+                "its package is not the one it names".to_owned(),
+            );
         }
         report.package_count += 1;
     }

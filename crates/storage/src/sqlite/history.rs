@@ -43,7 +43,9 @@ impl Reading<'_> {
     }
 
     pub(super) fn history_page(&self, query: &HistoryQuery<'_>) -> Result<Vec<StoredRecord>, StorageError> {
-        let Some(terms) = self.terms(query.terms)? else { return Ok(Vec::new()) };
+        let Some(terms) = self.terms(query.terms)? else {
+            return Ok(Vec::new());
+        };
         let (mut sql, mut parameters) = Self::postings(&terms);
         if let Some(cursor) = query.after {
             sql.push_str(" AND (p.created_at, p.position) < (?, ?)");
@@ -71,16 +73,25 @@ impl Reading<'_> {
     }
 
     pub(super) fn history_total(&self, terms: &[HistoryTerm]) -> Result<Total, StorageError> {
-        let Some(terms) = self.terms(terms)? else { return Ok(Total::Exact(0)) };
+        let Some(terms) = self.terms(terms)? else {
+            return Ok(Total::Exact(0));
+        };
         if let [(_, count)] = terms.as_slice() {
             return Ok(Total::Exact(*count));
         }
         let (sql, parameters) = Self::postings(&terms);
-        let sql = format!("SELECT count(*) FROM (SELECT 1 {sql} LIMIT {})", COUNTED_AT_MOST + 1);
+        let sql = format!(
+            "SELECT count(*) FROM (SELECT 1 {sql} LIMIT {})",
+            COUNTED_AT_MOST + 1
+        );
         let count: u64 = self
             .connection
             .prepare_cached(&sql)?
             .query_row(params_from_iter(parameters), |row| row.get(0))?;
-        Ok(if count > COUNTED_AT_MOST { Total::AtLeast(COUNTED_AT_MOST) } else { Total::Exact(count) })
+        Ok(if count > COUNTED_AT_MOST {
+            Total::AtLeast(COUNTED_AT_MOST)
+        } else {
+            Total::Exact(count)
+        })
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! **Memory.** The sample binary has no files: there, one connection serves reads and writes in turn.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -50,13 +51,19 @@ pub struct SqliteStore {
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteStore").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("SqliteStore")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 
 enum Readers {
     /// Read-only connections of a file; each sees the state at its own start and never waits for the writer.
-    Pool { path: PathBuf, idle: Mutex<Pool>, freed: Condvar },
+    Pool {
+        path: PathBuf,
+        idle: Mutex<Pool>,
+        freed: Condvar,
+    },
     /// The one connection of a memory database.
     Shared(Arc<Mutex<Connection>>),
 }
@@ -83,22 +90,43 @@ impl SqliteStore {
     /// [`StorageError`] naming the file: not ours, newer than this version, read-only, or damaged. The file is
     /// left as it was.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)
-            .map_err(|source| StorageError::Open { path: path.to_owned(), source: Box::new(source) })?;
+        // SQLite takes a file of one byte for an empty one and would write over it.
+        if std::fs::metadata(path).is_ok_and(|file| file.len() == 1) {
+            return Err(StorageError::NotOurs(path.to_owned()));
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(|source| StorageError::Open {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })?;
         schema::prepare(&connection, path)?;
-        let readers = Readers::Pool { path: path.to_owned(), idle: Mutex::default(), freed: Condvar::new() };
+        let readers = Readers::Pool {
+            path: path.to_owned(),
+            idle: Mutex::default(),
+            freed: Condvar::new(),
+        };
         Self::start(Some(path.to_owned()), readers, Arc::new(Mutex::new(connection)))
     }
 
-    /// Opens an existing database file for reading only: for checks and exports beside a running service.
+    /// Opens a database file that is there already: for checks, exports and copies beside a running service. As
+    /// [`SqliteStore::open`] it brings an older format up to date, but it makes no database where there is none.
     ///
     /// # Errors
-    /// [`StorageError`] as [`SqliteStore::open`]; an older format is not brought up to date but refused.
+    /// [`StorageError`] as [`SqliteStore::open`]; a missing file is [`StorageError::Open`], an empty one
+    /// [`StorageError::NotOurs`].
     pub fn open_existing(path: &Path) -> Result<Self, StorageError> {
-        if !path.is_file() {
-            let source = std::io::Error::from(std::io::ErrorKind::NotFound);
-            return Err(StorageError::Open { path: path.to_owned(), source: Box::new(source) });
+        let refused = |source: std::io::Error| StorageError::Open {
+            path: path.to_owned(),
+            source: Box::new(source),
+        };
+        let file = std::fs::metadata(path).map_err(refused)?;
+        if !file.is_file() {
+            return Err(refused(std::io::ErrorKind::NotFound.into()));
+        }
+        if file.len() == 0 {
+            return Err(StorageError::NotOurs(path.to_owned()));
         }
         Self::open(path)
     }
@@ -119,17 +147,29 @@ impl SqliteStore {
     /// # Errors
     /// [`StorageError`] when the file is there already or cannot be written.
     pub fn backup(&self, target: &Path) -> Result<(), StorageError> {
-        let refused = |source: std::io::Error| StorageError::Open { path: target.to_owned(), source: Box::new(source) };
+        let refused = |source: std::io::Error| StorageError::Open {
+            path: target.to_owned(),
+            source: Box::new(source),
+        };
         if target.exists() {
             return Err(refused(std::io::ErrorKind::AlreadyExists.into()));
         }
-        let Some(path) = &self.path else { return Err(StorageError::Closed) };
-        let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let Some(path) = &self.path else {
+            return Err(StorageError::Closed);
+        };
+        let connection = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
-        let name = target.to_str().ok_or_else(|| refused(std::io::ErrorKind::InvalidFilename.into()))?;
+        let name = target
+            .to_str()
+            .ok_or_else(|| refused(std::io::ErrorKind::InvalidFilename.into()))?;
         connection.execute("VACUUM INTO ?1", [name])?;
         // The copy is only a backup once it is on the disk.
-        std::fs::File::open(target).and_then(|file| file.sync_all()).map_err(refused)
+        std::fs::File::open(target)
+            .and_then(|file| file.sync_all())
+            .map_err(refused)
     }
 
     fn start(
@@ -143,11 +183,18 @@ impl SqliteStore {
             .name("cavra-writer".to_owned())
             .spawn(move || write_loop(&connection, &waiting, shared_path.as_deref()))
             .map_err(|error| StorageError::Engine(Box::new(error)))?;
-        Ok(Self { path, readers, jobs: Mutex::new(Some(jobs)), writer: Mutex::new(Some(writer)) })
+        Ok(Self {
+            path,
+            readers,
+            jobs: Mutex::new(Some(jobs)),
+            writer: Mutex::new(Some(writer)),
+        })
     }
 
     fn reader(&self) -> Result<Connection, StorageError> {
-        let Readers::Pool { path, idle, freed } = &self.readers else { return Err(StorageError::Closed) };
+        let Readers::Pool { path, idle, freed } = &self.readers else {
+            return Err(StorageError::Closed);
+        };
         let mut pool = lock(idle);
         loop {
             if let Some(connection) = pool.idle.pop() {
@@ -170,8 +217,10 @@ impl SqliteStore {
 
 fn open_reader(path: &Path) -> Result<Connection, StorageError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)
-        .map_err(|source| StorageError::Open { path: path.to_owned(), source: Box::new(source) })?;
+    let connection = Connection::open_with_flags(path, flags).map_err(|source| StorageError::Open {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
     connection.set_prepared_statement_cache_capacity(64);
@@ -183,8 +232,8 @@ impl Store for SqliteStore {
         match &self.readers {
             Readers::Shared(connection) => {
                 let connection = lock(connection);
-                job(&Reading::new(&connection));
-                Ok(())
+                catch_unwind(AssertUnwindSafe(|| job(&Reading::new(&connection))))
+                    .map_err(|_| StorageError::Panicked)
             }
             Readers::Pool { idle, freed, .. } => {
                 let connection = self.reader()?;
@@ -207,7 +256,8 @@ impl Store for SqliteStore {
         {
             let jobs = lock(&self.jobs);
             let jobs = jobs.as_ref().ok_or(StorageError::Closed)?;
-            jobs.send(Job { work, answer }).map_err(|_| StorageError::Closed)?;
+            jobs.send(Job { work, answer })
+                .map_err(|_| StorageError::Closed)?;
         }
         answered.recv().unwrap_or(Err(StorageError::Closed))
     }
@@ -239,28 +289,37 @@ fn write_loop(connection: &Mutex<Connection>, waiting: &Receiver<Job>, path: Opt
 }
 
 fn commit_group(connection: &mut Connection, state: &mut WriteState, group: Vec<Job>, path: Option<&Path>) {
-    let mut done = Vec::with_capacity(group.len());
-    let committed = run_group(connection, state, group, &mut done).map_err(|error| named(error, path));
-    if committed.is_err() {
-        state.forget();
-    }
-    for (answer, outcome) in done {
-        let outcome = match (&committed, outcome) {
-            (_, Err(error)) => Err(named(error, path)),
-            (Ok(()), Ok(())) => Ok(()),
-            (Err(error), Ok(())) => Err(again(error)),
-        };
-        // A caller that has gone away needs no answer.
-        let _ = answer.send(outcome);
+    let mut group = VecDeque::from(group);
+    while !group.is_empty() {
+        let mut done = Vec::with_capacity(group.len());
+        let committed =
+            run_group(connection, state, &mut group, &mut done).map_err(|error| named(error, path));
+        if committed.is_err() {
+            state.forget();
+        }
+        for (answer, outcome) in done {
+            let outcome = match (&committed, outcome) {
+                (_, Err(error)) => Err(named(error, path)),
+                // A job that asked for nothing to be kept has its own reason to tell.
+                (_, Ok(Verdict::Rollback)) | (Ok(()), Ok(Verdict::Commit)) => Ok(()),
+                (Err(error), Ok(Verdict::Commit)) => Err(again(error)),
+            };
+            // A caller that has gone away needs no answer.
+            let _ = answer.send(outcome);
+        }
     }
 }
 
-type Answered = (std::sync::mpsc::SyncSender<Result<(), StorageError>>, Result<(), StorageError>);
+type Answered = (
+    std::sync::mpsc::SyncSender<Result<(), StorageError>>,
+    Result<Verdict, StorageError>,
+);
 
+/// Runs jobs in one transaction and commits it. Jobs that stay in `group` were not touched.
 fn run_group(
     connection: &mut Connection,
     state: &mut WriteState,
-    group: Vec<Job>,
+    group: &mut VecDeque<Job>,
     done: &mut Vec<Answered>,
 ) -> Result<(), StorageError> {
     let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
@@ -268,13 +327,19 @@ fn run_group(
         Ok(transaction) => transaction,
         Err(error) => {
             let error = StorageError::from(error);
-            done.extend(group.into_iter().map(|job| (job.answer, Err(again(&error)))));
+            done.extend(group.drain(..).map(|job| (job.answer, Err(again(&error)))));
             return Err(error);
         }
     };
-    for job in group {
+    while let Some(job) = group.pop_front() {
         let outcome = run_job(&mut transaction, state, job.work);
         done.push((job.answer, outcome));
+        // On a full disk or a failing one SQLite itself rolls back the whole transaction. Whatever came next would
+        // then be committed statement by statement.
+        if transaction.is_autocommit() {
+            let lost = std::io::Error::other("the database rolled the transaction back");
+            return Err(StorageError::Engine(Box::new(lost)));
+        }
     }
     transaction.commit()?;
     Ok(())
@@ -284,7 +349,7 @@ fn run_job(
     transaction: &mut rusqlite::Transaction<'_>,
     state: &mut WriteState,
     work: WriteJob,
-) -> Result<(), StorageError> {
+) -> Result<Verdict, StorageError> {
     let savepoint = transaction.savepoint()?;
     let verdict = {
         let mut writing = append::Writing::begin(&savepoint, state)?;
@@ -294,22 +359,13 @@ fn run_job(
             Err(_) => Err(StorageError::Panicked),
         }
     };
-    match verdict {
-        Ok(Verdict::Commit) => {
-            savepoint.commit()?;
-            Ok(())
-        }
-        Ok(Verdict::Rollback) => {
-            state.forget();
-            drop(savepoint);
-            Ok(())
-        }
-        Err(error) => {
-            state.forget();
-            drop(savepoint);
-            Err(error)
-        }
+    if matches!(verdict, Ok(Verdict::Commit)) {
+        savepoint.commit()?;
+    } else {
+        state.forget();
+        drop(savepoint);
     }
+    verdict
 }
 
 /// The same error for one more caller of a failed group.

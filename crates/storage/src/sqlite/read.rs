@@ -1,6 +1,7 @@
 //! Reads over one connection's state.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
 use cavra_domain::acknowledgement::HistoryEntry;
@@ -8,7 +9,9 @@ use cavra_domain::audit_package::{EvidencePosition, LeftOut, Population};
 use cavra_domain::evidence::{EvidenceKind, HistoryTerm};
 use cavra_domain::id::{PlanId, ScheduleId};
 use cavra_domain::public_safe::Text;
-use cavra_domain::route::{Cycles, RouteAction, RouteCounts, RouteFilter, StateName, TrackedRoute, Transition};
+use cavra_domain::route::{
+    Cycles, RouteAction, RouteCounts, RouteFilter, StateName, TrackedRoute, Transition,
+};
 use cavra_domain::suppression::SuppressionCounts;
 use cavra_domain::time::Timestamp;
 use cavra_evidence::digest::Digest;
@@ -17,9 +20,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::append::signed;
 use super::routes::{self, BREACHED, COLUMNS, FROM, ID_COLUMN};
-use crate::{
-    HistoryQuery, KnownPlan, LogHead, ReadTx, RouteQuery, StorageError, StoredRecord, Total, Visit,
-};
+use crate::{HistoryQuery, KnownPlan, LogHead, ReadTx, RouteQuery, StorageError, StoredRecord, Total, Visit};
 
 /// Counter of the records that say something about routes.
 pub(super) const ROUTE_RECORDS: &str = "route_records";
@@ -60,7 +61,9 @@ impl<'a> Reading<'a> {
                 ))
             })
             .optional()?;
-        let Some((plan_id, schedule_id, created_at, content_key, current)) = found else { return Ok(None) };
+        let Some((plan_id, schedule_id, created_at, content_key, current)) = found else {
+            return Ok(None);
+        };
         let damaged = || StorageError::Corrupt("a stored plan is unreadable".to_owned());
         Ok(Some(KnownPlan {
             plan_id: PlanId::parse(&plan_id).map_err(|_| damaged())?,
@@ -86,7 +89,10 @@ impl<'a> Reading<'a> {
                 .into_iter()
                 .find(|known| super::append::effect_text(*known) == effect)
                 .ok_or_else(|| StorageError::Corrupt("a stored answer has an unknown effect".to_owned()))?;
-            history.push(HistoryEntry { answer: routes::answer(row, 1)?, effect });
+            history.push(HistoryEntry {
+                answer: routes::answer(row, 1)?,
+                effect,
+            });
         }
         Ok(history)
     }
@@ -122,7 +128,12 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    fn grouped(&self, column: &str, filter: &RouteFilter, now: Timestamp) -> Result<BTreeMap<String, u64>, StorageError> {
+    fn grouped(
+        &self,
+        column: &str,
+        filter: &RouteFilter,
+        now: Timestamp,
+    ) -> Result<BTreeMap<String, u64>, StorageError> {
         let condition = routes::condition(filter, Cycles::All, now);
         let sql = format!(
             "SELECT r.{column}, count(*) FROM route r WHERE r.action = 'suppress' AND {} GROUP BY 1",
@@ -130,14 +141,17 @@ impl<'a> Reading<'a> {
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let counts = statement
-            .query_map(params_from_iter(condition.parameters), |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map(params_from_iter(condition.parameters), |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
             .collect::<Result<_, _>>()?;
         Ok(counts)
     }
 
     /// A record out of its eight columns.
     pub(super) fn stored(row: &Row<'_>) -> Result<StoredRecord, StorageError> {
-        let damaged = |what: &str| StorageError::Corrupt(format!("a stored record has an unreadable `{what}`"));
+        let damaged =
+            |what: &str| StorageError::Corrupt(format!("a stored record has an unreadable `{what}`"));
         let time = |index: usize| -> Result<Timestamp, StorageError> {
             Timestamp::from_micros(row.get(index)?).ok_or_else(|| damaged("time"))
         };
@@ -149,8 +163,8 @@ impl<'a> Reading<'a> {
             created_at: time(3)?,
             recorded_at: time(4)?,
             imported: row.get(5)?,
-            sha256: Digest::from_bytes(row.get::<_, [u8; 32]>(6)?),
-            json: row.get(7)?,
+            sha256: Digest::from_bytes(row.get::<_, [u8; 32]>(6).map_err(|_| damaged("sha256"))?),
+            json: row.get(7).map_err(|_| damaged("record"))?,
         })
     }
 }
@@ -166,10 +180,16 @@ impl ReadTx for Reading<'_> {
             .prepare_cached("SELECT position, recorded_at FROM evidence ORDER BY position DESC LIMIT 1")?
             .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        Ok(newest.map_or(LogHead { position: 0, recorded_at: None }, |(position, at)| LogHead {
-            position: position.unsigned_abs(),
-            recorded_at: Timestamp::from_micros(at),
-        }))
+        Ok(newest.map_or(
+            LogHead {
+                position: 0,
+                recorded_at: None,
+            },
+            |(position, at)| LogHead {
+                position: position.unsigned_abs(),
+                recorded_at: Timestamp::from_micros(at),
+            },
+        ))
     }
 
     fn route_evidence(&self) -> Result<EvidencePosition, StorageError> {
@@ -247,7 +267,12 @@ impl ReadTx for Reading<'_> {
         Ok(found)
     }
 
-    fn count_routes(&self, filter: &RouteFilter, cycles: Cycles, now: Timestamp) -> Result<RouteCounts, StorageError> {
+    fn count_routes(
+        &self,
+        filter: &RouteFilter,
+        cycles: Cycles,
+        now: Timestamp,
+    ) -> Result<RouteCounts, StorageError> {
         let condition = routes::condition(filter, cycles, now);
         let sql = format!(
             "SELECT r.action, r.state, count(*), sum({BREACHED}) FROM route r WHERE {} GROUP BY 1, 2",
@@ -260,30 +285,50 @@ impl ReadTx for Reading<'_> {
         let mut counts = RouteCounts::default();
         while let Some(row) = rows.next()? {
             let (action, state): (String, String) = (row.get(0)?, row.get(1)?);
-            let state = if RouteAction::parse(&action) == Some(RouteAction::Deliver) {
-                let known = StateName::parse(&state);
-                Some(known.ok_or_else(|| StorageError::Corrupt("a stored route has an unknown state".to_owned()))?)
-            } else {
-                None
-            };
+            let state =
+                if RouteAction::parse(&action) == Some(RouteAction::Deliver) {
+                    let known = StateName::parse(&state);
+                    Some(known.ok_or_else(|| {
+                        StorageError::Corrupt("a stored route has an unknown state".to_owned())
+                    })?)
+                } else {
+                    None
+                };
             counts.add(state, row.get(2)?, row.get(3)?);
         }
         Ok(counts)
     }
 
-    fn population(&self, filter: &RouteFilter, cycles: Cycles, now: Timestamp) -> Result<Population, StorageError> {
+    fn population(
+        &self,
+        filter: &RouteFilter,
+        cycles: Cycles,
+        now: Timestamp,
+    ) -> Result<Population, StorageError> {
         let terms = routes::terms(filter, now);
         let mut cases = String::new();
         let mut parameters = Vec::new();
         for (index, (_, condition)) in terms.iter().enumerate() {
-            cases.push_str(&format!(" WHEN NOT ({}) THEN {index}", condition.sql));
+            // Writing to a string does not fail.
+            let _ = write!(cases, " WHEN NOT ({}) THEN {index}", condition.sql);
             parameters.extend(condition.parameters.iter().cloned());
         }
-        let bucket = if cases.is_empty() { "-1".to_owned() } else { format!("CASE{cases} ELSE -1 END") };
-        let sql = format!("SELECT {bucket}, count(*) FROM route r WHERE {} GROUP BY 1", routes::cycle(cycles));
+        let bucket = if cases.is_empty() {
+            "-1".to_owned()
+        } else {
+            format!("CASE{cases} ELSE -1 END")
+        };
+        let sql = format!(
+            "SELECT {bucket}, count(*) FROM route r WHERE {} GROUP BY 1",
+            routes::cycle(cycles)
+        );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(parameters))?;
-        let mut population = Population { known: 0, matched: 0, left_out: LeftOut::default() };
+        let mut population = Population {
+            known: 0,
+            matched: 0,
+            left_out: LeftOut::default(),
+        };
         while let Some(row) = rows.next()? {
             let (index, count): (i64, u64) = (row.get(0)?, row.get(1)?);
             population.known += count;
@@ -312,7 +357,11 @@ impl ReadTx for Reading<'_> {
             .query_row(params_from_iter(condition.parameters), |row| row.get(0))?)
     }
 
-    fn count_suppressed(&self, filter: &RouteFilter, now: Timestamp) -> Result<SuppressionCounts, StorageError> {
+    fn count_suppressed(
+        &self,
+        filter: &RouteFilter,
+        now: Timestamp,
+    ) -> Result<SuppressionCounts, StorageError> {
         Ok(SuppressionCounts {
             category: self.grouped("category", filter, now)?,
             owner: self.grouped("owner", filter, now)?,
@@ -322,8 +371,12 @@ impl ReadTx for Reading<'_> {
     }
 
     fn counters(&self) -> Result<BTreeMap<String, u64>, StorageError> {
-        let mut statement = self.connection.prepare_cached("SELECT name, value FROM counter")?;
-        let counters = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT name, value FROM counter")?;
+        let counters = statement
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
         Ok(counters)
     }
 
@@ -353,8 +406,9 @@ impl ReadTx for Reading<'_> {
     }
 
     fn record(&self, session_id: &str) -> Result<Option<StoredRecord>, StorageError> {
-        let mut statement =
-            self.connection.prepare_cached(&format!("SELECT {RECORD} FROM evidence e WHERE e.session_id = ?1"))?;
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {RECORD} FROM evidence e WHERE e.session_id = ?1"
+        ))?;
         let mut rows = statement.query([session_id])?;
         rows.next()?.map(Self::stored).transpose()
     }

@@ -6,7 +6,8 @@ use cavra_domain::id::{AcknowledgementId, MAX_ID_CHARS, PlanId, RouteId, Schedul
 use cavra_domain::public_safe::{Field, Text};
 use cavra_domain::record::MAX_RECORD_TEXT_CHARS;
 use cavra_domain::route::{
-    Cycles, FilterTerm, Provider, Route, RouteAction, RouteCategory, RouteFilter, RouteStatus, TrackedRoute, WindowNote,
+    Cycles, FilterTerm, Provider, Route, RouteAction, RouteCategory, RouteFilter, RouteStatus, TrackedRoute,
+    WindowNote,
 };
 use cavra_domain::time::Timestamp;
 use rusqlite::Row;
@@ -37,7 +38,8 @@ impl Condition {
 }
 
 /// The breach rule of [`cavra_domain::route::is_breached`] over the columns of a route.
-pub(super) const BREACHED: &str = "(r.action = 'deliver' AND r.state IN ('outstanding', 'escalated') AND r.deadline_at <= ?)";
+pub(super) const BREACHED: &str =
+    "(r.action = 'deliver' AND r.state IN ('outstanding', 'escalated') AND r.deadline_at <= ?)";
 
 /// Which cycles.
 pub(super) const fn cycle(cycles: Cycles) -> &'static str {
@@ -59,18 +61,28 @@ pub(super) fn terms(filter: &RouteFilter, now: Timestamp) -> Vec<(FilterTerm, Co
                     condition.and("r.schedule_id = ?", [text(filter.schedule_id.as_ref()?.as_str())]);
                 }
                 FilterTerm::Owner => {
-                    condition.and("instr(r.owner_haystack, ?) > 0", [text(filter.owner.as_ref()?.as_str())]);
+                    condition.and(
+                        "instr(r.owner_haystack, ?) > 0",
+                        [text(filter.owner.as_ref()?.as_str())],
+                    );
                 }
                 FilterTerm::Provider => {
                     condition.and("r.provider_key = ?", [text(filter.provider.as_ref()?.key())]);
                 }
                 FilterTerm::State => {
-                    condition.and("(r.action = 'deliver' AND r.state = ?)", [text(filter.state?.as_str())]);
+                    condition.and(
+                        "(r.action = 'deliver' AND r.state = ?)",
+                        [text(filter.state?.as_str())],
+                    );
                 }
                 FilterTerm::Action => condition.and("r.action = ?", [text(filter.action?.as_str())]),
                 FilterTerm::Category => condition.and("r.category = ?", [text(filter.category?.as_str())]),
                 FilterTerm::Breached => {
-                    let sql = if filter.breached? { BREACHED.to_owned() } else { format!("NOT {BREACHED}") };
+                    let sql = if filter.breached? {
+                        BREACHED.to_owned()
+                    } else {
+                        format!("NOT {BREACHED}")
+                    };
                     condition.and(&sql, [SqlValue::Integer(now.micros())]);
                 }
             }
@@ -126,13 +138,20 @@ fn time(row: &Row<'_>, index: usize, name: &str) -> Result<Timestamp, StorageErr
 pub(super) fn tracked(row: &Row<'_>) -> Result<TrackedRoute, StorageError> {
     let id = |index: usize, name: &'static str| -> Result<String, StorageError> {
         let text: String = row.get(index)?;
-        if text.chars().count() > MAX_ID_CHARS { Err(damaged(name)) } else { Ok(text) }
+        if text.chars().count() > MAX_ID_CHARS {
+            Err(damaged(name))
+        } else {
+            Ok(text)
+        }
     };
     let action: String = row.get(8)?;
     let category: String = row.get(9)?;
     let maintenance_window = match row.get_ref(12)? {
         rusqlite::types::ValueRef::Null => None,
-        _ => Some(WindowNote { window_id: text(row, 12, "window_id")?, reason: text(row, 13, "window_reason")? }),
+        _ => Some(WindowNote {
+            window_id: text(row, 12, "window_id")?,
+            reason: text(row, 13, "window_reason")?,
+        }),
     };
     let route = Route {
         route_id: RouteId::parse(&id(0, "route_id")?).map_err(|_| damaged("route_id"))?,
@@ -156,7 +175,14 @@ pub(super) fn tracked(row: &Row<'_>) -> Result<TrackedRoute, StorageError> {
         rusqlite::types::ValueRef::Null => None,
         _ => Some(answer(row, 19)?),
     };
-    Ok(TrackedRoute { route, status: RouteStatus { answer, revision: row.get(18)? }, current: row.get(17)? })
+    Ok(TrackedRoute {
+        route,
+        status: RouteStatus {
+            answer,
+            revision: row.get(18)?,
+        },
+        current: row.get(17)?,
+    })
 }
 
 /// An answer out of nine columns from `first`: id, said, by, at, reference, notes, issuer, subject, verified.

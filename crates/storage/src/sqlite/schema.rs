@@ -14,44 +14,82 @@ const APPLICATION_ID: i64 = 0x4341_5652;
 const LADDER: &[&str] = &[include_str!("../../migrations/0001_evidence.sql")];
 
 /// The format that this version writes.
+#[expect(clippy::cast_possible_wrap, reason = "a ladder has a handful of steps")]
 pub const FORMAT: i64 = LADDER.len() as i64;
 
 /// Checks the file, brings it up to date, and sets the connection up for writing.
 pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), StorageError> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    // The first statement that reads: a file that is no database fails here.
-    let found: i64 = match connection.pragma_query_value(None, "user_version", |row| row.get(0)) {
-        Ok(version) => version,
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) => {
-            return Err(StorageError::NotOurs(path.to_owned()));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-    let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if application != APPLICATION_ID && (tables > 0 || found != 0 || application != 0) {
-        return Err(StorageError::NotOurs(path.to_owned()));
-    }
-    if found > FORMAT {
-        return Err(StorageError::Newer { path: path.to_owned(), found, known: FORMAT });
-    }
-    let named = |error: rusqlite::Error| match StorageError::from(error) {
-        StorageError::ReadOnly(_) => StorageError::ReadOnly(path.to_owned()),
-        error => error,
-    };
+    let named = |error| about(error, path);
+    let found = inspect(connection, path).map_err(named)?;
     if connection.is_readonly(rusqlite::MAIN_DB)? {
         return Err(StorageError::ReadOnly(path.to_owned()));
     }
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(named)?;
+    connection
+        .pragma_update(None, "journal_mode", "WAL")
+        .map_err(|error| named(error.into()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", -65_536)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(128);
-    climb(connection, found).map_err(|error| match error {
+    climb(connection, found).map_err(named)
+}
+
+/// Names the file in an error about it.
+fn about(error: StorageError, path: &Path) -> StorageError {
+    match error {
         StorageError::ReadOnly(_) => StorageError::ReadOnly(path.to_owned()),
+        StorageError::Corrupt(what) => StorageError::Corrupt(format!("`{}`: {what}", path.display())),
+        // A folder in which SQLite may not make the files that it keeps beside the database, for one.
+        StorageError::Engine(source)
+            if source
+                .downcast_ref::<rusqlite::Error>()
+                .and_then(rusqlite::Error::sqlite_error_code)
+                == Some(rusqlite::ErrorCode::CannotOpen) =>
+        {
+            StorageError::Open {
+                path: path.to_owned(),
+                source,
+            }
+        }
         error => error,
-    })
+    }
+}
+
+/// The file's format, 0 for an empty file; an error when the file is not one that this version may write.
+fn inspect(connection: &Connection, path: &Path) -> Result<i64, StorageError> {
+    // One state: another process may be making the tables at this moment.
+    connection.execute_batch("BEGIN")?;
+    let inspected = (|| -> Result<_, rusqlite::Error> {
+        // The first statement that reads: a file that is no database fails here.
+        let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let application: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok((found, application, tables))
+    })();
+    let ended = connection.execute_batch("ROLLBACK");
+    let (found, application, tables) = inspected.map_err(|error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => StorageError::NotOurs(path.to_owned()),
+        _ => error.into(),
+    })?;
+    ended?;
+    if application != APPLICATION_ID && (tables > 0 || found != 0 || application != 0) {
+        return Err(StorageError::NotOurs(path.to_owned()));
+    }
+    if found > FORMAT {
+        return Err(StorageError::Newer {
+            path: path.to_owned(),
+            found,
+            known: FORMAT,
+        });
+    }
+    if found < 0 || (found == 0 && tables > 0) {
+        return Err(StorageError::Corrupt(format!(
+            "it says that it has format {found}"
+        )));
+    }
+    Ok(found)
 }
 
 /// Climbs the ladder in one transaction. Another process may be climbing at the same time, so the format is

@@ -1,0 +1,10 @@
+//! The HTTP surface, driven over TCP against a server in this process.
+#![cfg(test)]
+
+mod bad_input;
+mod browsers;
+mod client;
+mod contract;
+mod golden;
+mod published_client;
+mod server;

@@ -1,0 +1,146 @@
+CREATE INDEX acknowledgement_early ON acknowledgement (plan_id) WHERE plan IS NULL AND plan_id IS NOT NULL;
+
+CREATE INDEX acknowledgement_open ON acknowledgement (schedule_id, effective_at) WHERE plan_id IS NULL;
+
+CREATE INDEX acknowledgement_orphan ON acknowledgement (position) WHERE covers = 0;
+
+CREATE INDEX evidence_by_kind ON evidence (kind, created_at);
+
+CREATE INDEX plan_by_schedule ON plan (schedule_id, created_at, plan_id);
+
+CREATE INDEX route_counted ON route (action, state, deadline_at) WHERE current = 1;
+
+CREATE INDEX route_listed ON route (created_at, route_id);
+
+CREATE INDEX route_listed_current ON route (created_at, route_id) WHERE current = 1;
+
+CREATE UNIQUE INDEX route_of_plan ON route (plan, provider_key, owner);
+
+CREATE INDEX route_suppressed ON route (category, owner, provider, schedule_id) WHERE action = 'suppress';
+
+CREATE TABLE acknowledgement (
+    position           INTEGER PRIMARY KEY REFERENCES evidence (position),
+    acknowledgement_id TEXT    NOT NULL,
+    schedule_id        TEXT    NOT NULL,
+    plan_id            TEXT,
+    provider_key       TEXT    NOT NULL,
+    owner              TEXT,
+    said               TEXT    NOT NULL,
+    acknowledged_by    TEXT    NOT NULL,
+    acknowledged_at    INTEGER NOT NULL,
+    effective_at       INTEGER NOT NULL,
+    external_ref       TEXT    NOT NULL,
+    notes              TEXT    NOT NULL,
+    issuer             TEXT    NOT NULL,
+    subject            TEXT    NOT NULL,
+    verified           INTEGER NOT NULL,
+    -- The plan whose routes it answers; null while that plan is not known.
+    plan               INTEGER REFERENCES plan (id),
+    -- How many routes it answers. None: an orphan.
+    covers             INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE counter (
+    name  TEXT    PRIMARY KEY,
+    value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE evidence (
+    position    INTEGER PRIMARY KEY,
+    session_id  TEXT    NOT NULL UNIQUE,
+    kind        TEXT    NOT NULL,
+    created_at  INTEGER NOT NULL,
+    recorded_at INTEGER NOT NULL,
+    imported    INTEGER NOT NULL,
+    sha256      BLOB    NOT NULL,
+    record      TEXT    NOT NULL
+) STRICT;
+
+CREATE TABLE package_chunk (
+    position INTEGER NOT NULL REFERENCES evidence (position),
+    piece    INTEGER NOT NULL,
+    bytes    BLOB    NOT NULL,
+    PRIMARY KEY (position, piece)
+) STRICT;
+
+CREATE TABLE plan (
+    id          INTEGER PRIMARY KEY,
+    plan_id     TEXT    NOT NULL UNIQUE,
+    schedule_id TEXT    NOT NULL,
+    created_at  INTEGER NOT NULL,
+    position    INTEGER NOT NULL REFERENCES evidence (position),
+    content_key BLOB    NOT NULL,
+    current     INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE posting (
+    term       INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    position   INTEGER NOT NULL,
+    PRIMARY KEY (term, created_at, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE route (
+    id                      INTEGER PRIMARY KEY,
+    route_id                TEXT    NOT NULL UNIQUE,
+    plan                    INTEGER NOT NULL REFERENCES plan (id),
+    plan_id                 TEXT    NOT NULL,
+    schedule_id             TEXT    NOT NULL,
+    created_at              INTEGER NOT NULL,
+    alert_level             TEXT    NOT NULL,
+    provider                TEXT    NOT NULL,
+    provider_key            TEXT    NOT NULL,
+    owner                   TEXT    NOT NULL,
+    escalation_owner        TEXT    NOT NULL,
+    owner_haystack          TEXT    NOT NULL,
+    action                  TEXT    NOT NULL,
+    category                TEXT    NOT NULL,
+    reason                  TEXT    NOT NULL,
+    acknowledgement_minutes INTEGER NOT NULL,
+    deadline_at             INTEGER NOT NULL,
+    window_id               TEXT,
+    window_reason           TEXT,
+    owner_available         INTEGER NOT NULL,
+    availability_reason     TEXT    NOT NULL,
+    next_due_at             TEXT    NOT NULL,
+    current                 INTEGER NOT NULL,
+    state                   TEXT    NOT NULL,
+    revision                INTEGER NOT NULL,
+    answer                  INTEGER REFERENCES acknowledgement (position)
+) STRICT;
+
+CREATE TABLE route_answer (
+    route           INTEGER NOT NULL REFERENCES route (id),
+    effective_at    INTEGER NOT NULL,
+    acknowledgement INTEGER NOT NULL REFERENCES acknowledgement (position),
+    effect          TEXT    NOT NULL,
+    PRIMARY KEY (route, effective_at, acknowledgement)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE term (
+    id           INTEGER PRIMARY KEY,
+    name         TEXT    NOT NULL UNIQUE,
+    record_count INTEGER NOT NULL
+) STRICT;
+
+CREATE TRIGGER evidence_is_never_changed BEFORE UPDATE ON evidence
+BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
+
+CREATE TRIGGER evidence_is_never_deleted BEFORE DELETE ON evidence
+BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
+
+CREATE TRIGGER evidence_is_never_replaced BEFORE INSERT ON evidence
+WHEN EXISTS (SELECT 1 FROM evidence WHERE position = NEW.position)
+    OR EXISTS (SELECT 1 FROM evidence WHERE session_id = NEW.session_id)
+BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
+
+CREATE TRIGGER package_is_never_changed BEFORE UPDATE ON package_chunk
+BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
+
+CREATE TRIGGER package_is_never_deleted BEFORE DELETE ON package_chunk
+BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
+
+CREATE TRIGGER package_is_never_replaced BEFORE INSERT ON package_chunk
+WHEN EXISTS (SELECT 1 FROM package_chunk WHERE position = NEW.position AND piece = NEW.piece)
+BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
+
