@@ -78,11 +78,10 @@ fn main() -> anyhow::Result<()> {
     };
     actix_web::rt::System::new().block_on(async move {
         let listening = cavra_http::serve(app, info, &options)?;
-        writeln!(std::io::stdout(), "listening on http://{}", listening.address)?;
-        writeln!(
-            std::io::stderr(),
-            "sample data in memory: what you do here is gone when this stops"
-        )?;
-        listening.server.await.context("the server failed")
+        let ready = |address| {
+            writeln!(std::io::stdout(), "listening on http://{address}")?;
+            writeln!(std::io::stderr(), "sample data in memory: what you do here is gone when this stops")
+        };
+        listening.run_until_stopped(ready).await.context("the server failed")
     })
 }

@@ -50,8 +50,10 @@ pub(crate) fn run(api: Api) -> anyhow::Result<ExitCode> {
     };
     actix_web::rt::System::new().block_on(async move {
         let listening = cavra_http::serve(app, info, &serve)?;
-        writeln!(std::io::stdout(), "listening on http://{}", listening.address)?;
-        listening.server.await.context("the server failed")
+        let served = listening
+            .run_until_stopped(|address| writeln!(std::io::stdout(), "listening on http://{address}"))
+            .await;
+        served.context("the server failed")
     })?;
     Ok(ExitCode::SUCCESS)
 }

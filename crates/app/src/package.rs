@@ -3,6 +3,7 @@
 //! A package is built from one consistent read, piece by piece into a spool, so that neither memory nor other
 //! writers feel its size; then its record and its pieces are stored in one transaction.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 
@@ -224,6 +225,7 @@ struct Spool {
     piece: Vec<u8>,
     digest: DigestWriter,
     bytes: u64,
+    providers: BTreeSet<String>,
 }
 
 impl Spool {
@@ -233,6 +235,7 @@ impl Spool {
             piece: Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8),
             digest: DigestWriter::new(),
             bytes: 0,
+            providers: BTreeSet::new(),
         }
     }
 
@@ -248,6 +251,9 @@ impl Spool {
     fn entry(&mut self, entry: &PackageRoute, first: bool) -> io::Result<()> {
         if !first {
             self.piece.push(b',');
+        }
+        if !self.providers.contains(entry.provider.as_str()) {
+            self.providers.insert(entry.provider.to_string());
         }
         serde_json::to_writer(&mut self.piece, entry)?;
         if self.piece.len() >= PIECE_BYTES {
@@ -276,6 +282,7 @@ impl Spool {
         Ok(PackageDigest {
             sha256: digest.to_hex(),
             bytes: self.bytes,
+            providers: std::mem::take(&mut self.providers).into_iter().collect(),
         })
     }
 

@@ -306,6 +306,7 @@ impl PackageHeader {
                 ("route_count", json!(self.route_count)),
                 ("acknowledgement_count", json!(self.acknowledgement_count)),
                 ("outstanding_count", json!(self.outstanding_count)),
+                ("providers", json!(whole.providers)),
             ],
             payload: ("acknowledgement_audit_package", summary),
         }
@@ -324,6 +325,8 @@ pub struct PackageDigest {
     pub sha256: String,
     /// Its length in bytes.
     pub bytes: u64,
+    /// The providers of its routes, sorted, each once: by them history finds the package.
+    pub providers: Vec<String>,
 }
 
 /// One entry of a route's history in a package.
@@ -781,8 +784,11 @@ mod tests {
         let whole = PackageDigest {
             sha256: "ab".repeat(32),
             bytes: 17,
+            providers: vec!["Slack".into()],
         };
         let record = package.header.record(&whole).into_value();
+        let terms = crate::evidence::history_terms(&EvidenceKind::AuditPackage, &record);
+        assert!(terms.contains(&crate::evidence::HistoryTerm::provider("slack")));
         assert_eq!(record["session_id"], json!(package.header.audit_id));
         assert_eq!(
             ["decision_count", "blocked_count", "approval_required_count"].map(|key| record[key].as_u64()),

@@ -69,6 +69,17 @@ pub struct Interpreted {
     pub projection: Projection,
 }
 
+impl Interpreted {
+    /// The same, for a record that came from elsewhere: whatever it claims, nobody here has verified its actor.
+    #[must_use]
+    pub fn from_elsewhere(mut self) -> Self {
+        if let Projection::Acknowledgement(facts) = &mut self.projection {
+            facts.answer.verified = false;
+        }
+        self
+    }
+}
+
 /// What a record says about routes.
 #[derive(Debug, Clone)]
 pub enum Projection {

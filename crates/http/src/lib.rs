@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +18,9 @@ use cavra_app::App;
 use cavra_domain::id::IdSource;
 use cavra_domain::time::Clock;
 use cavra_rbac::Access;
+use futures_util::future::select;
 use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
 
 pub mod error;
 mod extract;
@@ -94,8 +97,30 @@ pub enum ServeError {
 pub struct Listening {
     /// The address, with the port that was picked.
     pub address: SocketAddr,
-    /// Runs until it is told to stop (SIGTERM finishes what is in flight).
+    /// The server; tests stop it by its handle.
     pub server: Server,
+}
+
+impl Listening {
+    /// Runs until SIGTERM or SIGINT, and then finishes what is in flight. `ready` is called with the address once a
+    /// signal would be heeded, so that whoever waits for it may stop the server at once.
+    ///
+    /// # Errors
+    /// The operating system's, and those of `ready`.
+    pub async fn run_until_stopped(
+        self,
+        ready: impl FnOnce(SocketAddr) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let handle = self.server.handle();
+        actix_web::rt::spawn(async move {
+            select(pin!(terminate.recv()), pin!(interrupt.recv())).await;
+            handle.stop(true).await;
+        });
+        ready(self.address)?;
+        self.server.await
+    }
 }
 
 impl std::fmt::Debug for Listening {
@@ -156,6 +181,7 @@ pub fn serve(app: App, mut info: ServerInfo, options: &ServeOptions) -> Result<L
     .tcp_nodelay(true)
     .client_request_timeout(Duration::from_secs(10))
     .shutdown_timeout(STOP_SECONDS)
+    .disable_signals()
     .listen(listener)
     .map_err(ServeError::Start)?
     .run();

@@ -68,7 +68,10 @@ impl Request {
 
     /// The head as bytes. Without a body nothing is announced, unless a header does.
     fn bytes(&self, address: SocketAddr) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\nconnection: close\r\n", self.method, self.target);
+        let mut head = format!(
+            "{} {} HTTP/1.1\r\nconnection: close\r\n",
+            self.method, self.target
+        );
         if self.host {
             write!(head, "host: {address}\r\n").unwrap();
         }
@@ -85,14 +88,15 @@ impl Request {
     }
 
     pub(crate) fn send(&self, address: SocketAddr) -> Answer {
-        exchange(address, &self.bytes(address), Then::Wait).expect("the server answers")
+        self.send_with(address, &[], Then::Wait)
+            .expect("the server answers")
     }
 
     /// Sends the request and whatever follows it.
     pub(crate) fn send_with(&self, address: SocketAddr, more: &[u8], then: Then) -> Option<Answer> {
         let mut bytes = self.bytes(address);
         bytes.extend_from_slice(more);
-        exchange(address, &bytes, then)
+        exchange(address, &bytes, then, self.method == "HEAD")
     }
 }
 
@@ -139,7 +143,7 @@ impl Answer {
 
 /// Sends bytes and reads the answer; none when the server hangs up without one. Writing and reading go on at the
 /// same time, because a server may answer before it has everything.
-pub(crate) fn exchange(address: SocketAddr, bytes: &[u8], then: Then) -> Option<Answer> {
+fn exchange(address: SocketAddr, bytes: &[u8], then: Then, head_only: bool) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).expect("the server listens");
     stream.set_read_timeout(Some(STALLED)).unwrap();
     stream.set_write_timeout(Some(STALLED)).unwrap();
@@ -153,28 +157,28 @@ pub(crate) fn exchange(address: SocketAddr, bytes: &[u8], then: Then) -> Option<
             }
         });
         // A reset after the answer takes nothing of what is read already.
-        let _ = read_answer(&mut stream, &mut received);
+        let _ = read_answer(&mut stream, &mut received, head_only);
         let _ = stream.shutdown(Shutdown::Both);
     });
-    parse(&received)
+    parse(&received, head_only)
 }
 
-/// Reads until the server closes, which `connection: close` asks for.
-fn read_answer(stream: &mut TcpStream, received: &mut Vec<u8>) -> std::io::Result<()> {
+/// Reads until the answer is whole or the server closes.
+fn read_answer(stream: &mut TcpStream, received: &mut Vec<u8>, head_only: bool) -> std::io::Result<()> {
     let mut piece = [0; 64 << 10];
     loop {
         match stream.read(&mut piece)? {
             0 => return Ok(()),
             count => received.extend_from_slice(&piece[..count]),
         }
-        if parse(received).is_some_and(|answer| answer.header("connection").is_some()) {
+        if parse(received, head_only).is_some() {
             return Ok(());
         }
     }
 }
 
 /// A whole answer, or nothing.
-fn parse(bytes: &[u8]) -> Option<Answer> {
+fn parse(bytes: &[u8], head_only: bool) -> Option<Answer> {
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).expect("a head is text");
     let mut lines = head.split("\r\n");
@@ -189,6 +193,9 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
         body: Vec::new(),
     };
     let rest = &bytes[end + 4..];
+    if head_only {
+        return Some(answer);
+    }
     if answer
         .header("transfer-encoding")
         .is_some_and(|encoding| encoding == "chunked")

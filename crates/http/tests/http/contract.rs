@@ -51,12 +51,18 @@ impl Contract {
             return vec![format!("{operation_id} is not described")];
         };
         let Some(described) = operation["responses"].get(answer.status.to_string()) else {
-            return vec![format!("{operation_id}: status {} is not described", answer.status)];
+            return vec![format!(
+                "{operation_id}: status {} is not described",
+                answer.status
+            )];
         };
         let given = answer.header("content-type").unwrap_or_default();
         let media = given.split(';').next().unwrap_or_default();
         let Some(schema) = described["content"].get(media).map(|content| &content["schema"]) else {
-            return vec![format!("{operation_id}: {media} is not described for {}", answer.status)];
+            return vec![format!(
+                "{operation_id}: {media} is not described for {}",
+                answer.status
+            )];
         };
         let body = if media.ends_with("json") {
             answer.json()
@@ -65,7 +71,13 @@ impl Contract {
         };
         self.validator(schema)
             .iter_errors(&body)
-            .map(|error| format!("{operation_id} {}: {}: {error}", answer.status, error.instance_path()))
+            .map(|error| {
+                format!(
+                    "{operation_id} {}: {}: {error}",
+                    answer.status,
+                    error.instance_path()
+                )
+            })
             .collect()
     }
 
@@ -131,13 +143,22 @@ fn every_operation_describes_its_success_its_parameters_and_its_problems_under_t
         let responses = operation["responses"].as_object().unwrap();
         assert!(responses.contains_key("200"), "{method} {path}");
         for (status, response) in responses {
-            assert!(!response["description"].as_str().unwrap().is_empty(), "{path} {status}");
+            assert!(
+                !response["description"].as_str().unwrap().is_empty(),
+                "{path} {status}"
+            );
             for (media, content) in response["content"].as_object().unwrap() {
                 contract.validator(&content["schema"]);
                 let problem = status != "200";
-                assert_eq!(media == "application/problem+json", problem, "{method} {path} {status}");
+                assert_eq!(
+                    media == "application/problem+json",
+                    problem,
+                    "{method} {path} {status}"
+                );
                 if problem {
-                    let codes = content["schema"].pointer("/allOf/1/properties/code/enum").unwrap();
+                    let codes = content["schema"]
+                        .pointer("/allOf/1/properties/code/enum")
+                        .unwrap();
                     for code in codes.as_array().unwrap() {
                         let code = Code::ALL.iter().find(|known| code == known.as_str()).unwrap();
                         assert_eq!(status, &code.status().to_string(), "{path}");
@@ -158,11 +179,18 @@ fn every_operation_describes_its_success_its_parameters_and_its_problems_under_t
             .map(|parameter| parameter["name"].as_str().unwrap())
             .collect();
         assert_eq!(in_path, declared, "{path}");
-        assert_eq!(method == "POST", operation.get("requestBody").is_some(), "{method} {path}");
+        assert_eq!(
+            method == "POST",
+            operation.get("requestBody").is_some(),
+            "{method} {path}"
+        );
     }
     described_codes.extend(BEFORE_OPERATIONS);
     let all: BTreeSet<Code> = Code::ALL.iter().copied().collect();
-    assert_eq!(described_codes, all, "each problem code belongs to an operation, or to none at all");
+    assert_eq!(
+        described_codes, all,
+        "each problem code belongs to an operation, or to none at all"
+    );
 }
 
 #[test]
@@ -174,7 +202,11 @@ fn every_operation_that_reads_or_writes_evidence_names_a_permission_that_the_ses
     for (path, _, operation) in contract.all() {
         match operation["x-cavra-permission"].as_str() {
             Some(permission) => {
-                assert_eq!(session["permissions"][permission], json!(true), "{path}: {permission}");
+                assert_eq!(
+                    session["permissions"][permission],
+                    json!(true),
+                    "{path}: {permission}"
+                );
             }
             None => {
                 open.insert(path);
@@ -202,7 +234,10 @@ fn every_endpoint_of_the_console_configuration_is_a_described_path() {
     let endpoints = config["endpoints"].as_object().unwrap();
     assert!(!endpoints.is_empty());
     for (name, path) in endpoints {
-        assert!(contract.paths().contains_key(path.as_str().unwrap()), "{name}: {path}");
+        assert!(
+            contract.paths().contains_key(path.as_str().unwrap()),
+            "{name}: {path}"
+        );
     }
 }
 

@@ -162,7 +162,12 @@ fn the_table_of_problem_codes_stays_as_it_is() {
     let path = fixture("http").join(PROBLEM_CODES);
     let table: Map<String, Value> = Code::ALL
         .iter()
-        .map(|code| (code.as_str().to_owned(), json!({ "status": code.status(), "title": code.title() })))
+        .map(|code| {
+            (
+                code.as_str().to_owned(),
+                json!({ "status": code.status(), "title": code.title() }),
+            )
+        })
         .collect();
     let held = std::fs::read_to_string(&path).unwrap_or_default();
     let mut problems = Vec::new();

@@ -465,6 +465,11 @@ impl WriteTx for Writing<'_> {
             .recorded_at
             .map_or(record.recorded_at, |last| last.max(record.recorded_at));
         let interpreted = interpret(record.value, recorded_at)?;
+        let interpreted = if record.imported {
+            interpreted.from_elsewhere()
+        } else {
+            interpreted
+        };
         let json = canonical_value(record.value).map_err(|error| StorageError::Canonical(Box::new(error)))?;
         let sha256 = Digest::of(json.as_bytes());
         let there: Option<Vec<u8>> = self

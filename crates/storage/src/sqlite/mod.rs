@@ -401,3 +401,122 @@ impl From<rusqlite::Error> for StorageError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::Receiver;
+
+    use cavra_domain::time::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{NewRecord, WriteTx};
+
+    type Told = Receiver<Result<(), StorageError>>;
+
+    fn job(work: impl FnOnce(&mut dyn WriteTx) -> Verdict + Send + 'static) -> (Job, Told) {
+        let (answer, told) = sync_channel(1);
+        let work: WriteJob = Box::new(work);
+        (Job { work, answer }, told)
+    }
+
+    fn append(tx: &mut dyn WriteTx, id: &str, filling: usize) -> Result<(), StorageError> {
+        let value = json!({"session_id": id, "signer": "x".repeat(filling)});
+        let record = NewRecord {
+            value: &value,
+            recorded_at: Timestamp::EPOCH,
+            imported: false,
+        };
+        tx.append(&record).map(|_| ())
+    }
+
+    fn kept(id: &'static str) -> (Job, Told) {
+        job(move |tx| append(tx, id, 10).map_or(Verdict::Rollback, |()| Verdict::Commit))
+    }
+
+    /// A database in memory, which takes one group of jobs: what each was told, and what is there afterwards.
+    fn one_group(setup: &str, jobs: Vec<(Job, Told)>) -> (Vec<Result<(), StorageError>>, Vec<String>) {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::prepare(&connection, Path::new(":memory:")).unwrap();
+        connection.execute_batch(setup).unwrap();
+        let mut state = WriteState::default();
+        let (group, told): (Vec<Job>, Vec<Told>) = jobs.into_iter().unzip();
+        commit_group(&mut connection, &mut state, group, None);
+        let told = told.iter().map(|told| told.recv().unwrap()).collect();
+        assert!(connection.is_autocommit());
+        let ids = connection
+            .prepare("SELECT session_id FROM evidence ORDER BY position")
+            .unwrap()
+            .query_map([], |row| row.get(0))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        (told, ids)
+    }
+
+    #[test]
+    fn jobs_of_one_commit_fail_alone() {
+        let refused = job(|tx| {
+            append(tx, "refused", 10).unwrap();
+            Verdict::Rollback
+        });
+        let panicking = job(|tx| {
+            append(tx, "panicking", 10).unwrap();
+            panic!("on purpose")
+        });
+        let (told, ids) = one_group(
+            "",
+            vec![kept("first"), refused, kept("second"), panicking, kept("third")],
+        );
+        assert_eq!(ids, ["first", "second", "third"]);
+        assert!(matches!(
+            told.as_slice(),
+            [Ok(()), Ok(()), Ok(()), Err(StorageError::Panicked), Ok(())]
+        ));
+    }
+
+    #[test]
+    fn a_full_disk_keeps_nothing_that_was_answered_with_an_error_and_everything_else() {
+        let (tell, told_itself) = sync_channel(1);
+        // The record fits and its routes, which are written behind it, do not: SQLite gives up the whole transaction.
+        let filling = job(move |tx| {
+            let decisions: Vec<_> = (0..100)
+                .map(|number| json!({"provider": "slack", "owner": format!("o{number}"), "reason": "x".repeat(20_000)}))
+                .collect();
+            let value = json!({
+                "session_id": "filling",
+                "created_at": Timestamp::EPOCH,
+                "metadata_kind": "go-backend-rollback-drill-notification-plan",
+                "schedule_id": "s1",
+                "plan": {"route_decisions": decisions},
+            });
+            let record = NewRecord {
+                value: &value,
+                recorded_at: Timestamp::EPOCH,
+                imported: true,
+            };
+            tell.send(tx.append(&record).unwrap_err()).unwrap();
+            Verdict::Rollback
+        });
+        let (told, ids) = one_group(
+            "PRAGMA max_page_count = 750",
+            vec![kept("first"), filling, kept("second")],
+        );
+        assert!(matches!(told_itself.recv().unwrap(), StorageError::Full));
+        let answered: Vec<&str> = ["first", "filling", "second"]
+            .into_iter()
+            .zip(&told)
+            .filter_map(|(id, told)| (told.is_ok() && id != "filling").then_some(id))
+            .collect();
+        assert_eq!(ids, answered, "{told:?}");
+        assert_eq!(
+            ids.last().map(String::as_str),
+            Some("second"),
+            "the writer does not go on: {told:?}"
+        );
+        assert!(
+            told[1].is_ok(),
+            "the job's own error is told by the job: {told:?}"
+        );
+    }
+}

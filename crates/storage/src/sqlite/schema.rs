@@ -1,6 +1,7 @@
 //! The file's format: `application_id` says that it is ours, `user_version` which step of the ladder it is on.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -17,6 +18,9 @@ const LADDER: &[&str] = &[include_str!("../../migrations/0001_evidence.sql")];
 #[expect(clippy::cast_possible_wrap, reason = "a ladder has a handful of steps")]
 pub const FORMAT: i64 = LADDER.len() as i64;
 
+/// How long to wait where SQLite does not.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Checks the file, brings it up to date, and sets the connection up for writing.
 pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), StorageError> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -25,15 +29,31 @@ pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), Storag
     if connection.is_readonly(rusqlite::MAIN_DB)? {
         return Err(StorageError::ReadOnly(path.to_owned()));
     }
-    connection
-        .pragma_update(None, "journal_mode", "WAL")
-        .map_err(|error| named(error.into()))?;
+    write_ahead(connection).map_err(|error| named(error.into()))?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", -65_536)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(128);
     climb(connection, found).map_err(named)
+}
+
+/// Sets the journal mode. While somebody else does the same, SQLite says at once that it is busy: it has read the mode
+/// first, and it never waits for the lock of one who has read.
+fn write_ahead(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let mut waited = Duration::ZERO;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                    && waited < BUSY_TIMEOUT =>
+            {
+                std::thread::park_timeout(PAUSE);
+                waited += PAUSE;
+            }
+            done => return done,
+        }
+    }
 }
 
 /// Names the file in an error about it.

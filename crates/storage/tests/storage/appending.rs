@@ -45,7 +45,15 @@ fn the_key_order_of_a_record_makes_no_other_record() {
     );
     append(&store, vec![first], noon());
     let again = write(&store, move |tx| append_one(tx, &second, noon())).unwrap();
-    assert!(matches!(again, Appended::Unchanged { kind: EvidenceKind::Other(_) }), "{again:?}");
+    assert!(
+        matches!(
+            again,
+            Appended::Unchanged {
+                kind: EvidenceKind::Other(_)
+            }
+        ),
+        "{again:?}"
+    );
     assert_eq!(position(&store), 1);
 }
 
@@ -55,10 +63,16 @@ fn a_record_with_a_used_key_and_other_content_is_refused_and_the_job_may_go_on()
     append(&store, vec![note("n1", noon())], noon());
     write(&store, |tx| {
         let other = append_one(tx, &note("n1", noon().plus_minutes(1)), noon());
-        assert!(matches!(other, Err(StorageError::Conflict(ref id)) if id == "n1"), "{other:?}");
+        assert!(
+            matches!(other, Err(StorageError::Conflict(ref id)) if id == "n1"),
+            "{other:?}"
+        );
         let unreadable = append_one(tx, &json!({"created_at": noon()}), noon());
         assert!(
-            matches!(unreadable, Err(StorageError::Record(RecordError::Missing("session_id")))),
+            matches!(
+                unreadable,
+                Err(StorageError::Record(RecordError::Missing("session_id")))
+            ),
             "{unreadable:?}"
         );
         append_one(tx, &note("n2", noon()), noon())
@@ -90,11 +104,20 @@ fn a_failed_job_leaves_nothing() {
         vec![plan("s1", "p1", noon(), &[decision("slack", "ana", "deliver")])],
         noon(),
     );
-    let before = (position(store.as_ref()), view(store.as_ref()), counters(store.as_ref()));
+    let before = (
+        position(store.as_ref()),
+        view(store.as_ref()),
+        counters(store.as_ref()),
+    );
     let failed = write(store.as_ref(), |tx| {
         append_one(
             tx,
-            &plan("s1", "p2", noon().plus_minutes(1), &[decision("jira", "bo", "deliver")]),
+            &plan(
+                "s1",
+                "p2",
+                noon().plus_minutes(1),
+                &[decision("jira", "bo", "deliver")],
+            ),
             noon(),
         )?;
         append_one(tx, &answer("a1").record(), noon())?;
@@ -102,7 +125,11 @@ fn a_failed_job_leaves_nothing() {
         Err::<(), _>(StorageError::Conflict("on purpose".to_owned()))
     });
     assert!(matches!(failed, Err(StorageError::Conflict(_))), "{failed:?}");
-    let after = (position(store.as_ref()), view(store.as_ref()), counters(store.as_ref()));
+    let after = (
+        position(store.as_ref()),
+        view(store.as_ref()),
+        counters(store.as_ref()),
+    );
     assert_eq!(before, after);
     assert_eq!(store.check(&mut |_| {}).unwrap().findings, []);
 }
@@ -182,10 +209,18 @@ fn failed_and_panicking_jobs_take_nothing_of_their_neighbours_with_them() {
         .into_iter()
         .map(|record| (record.position, record.session_id))
         .collect();
-    assert!((1..).zip(&log).all(|(expected, (position, _))| *position == expected));
+    assert!(
+        (1..)
+            .zip(&log)
+            .all(|(expected, (position, _))| *position == expected)
+    );
     log.sort_by(|a, b| a.1.cmp(&b.1));
     let expected: Vec<String> = (0..ROUNDS)
-        .flat_map(|round| (0..THREADS).step_by(3).map(move |number| format!("round-{round}-{number:02}")))
+        .flat_map(|round| {
+            (0..THREADS)
+                .step_by(3)
+                .map(move |number| format!("round-{round}-{number:02}"))
+        })
         .collect();
     let ids: Vec<String> = log.into_iter().map(|(_, id)| id).collect();
     assert_eq!(ids, expected);
@@ -226,7 +261,10 @@ fn recorded_evidence_cannot_be_updated_or_deleted() {
     let place = Place::new();
     let store = open(&place.file());
     append(store.as_ref(), vec![package_record()], noon());
-    write(store.as_ref(), |tx| tx.store_package(1, &mut std::iter::once(Ok(vec![1, 2, 3])))).unwrap();
+    write(store.as_ref(), |tx| {
+        tx.store_package(1, &mut std::iter::once(Ok(vec![1, 2, 3])))
+    })
+    .unwrap();
     drop(store);
     let connection = Connection::open(place.file()).unwrap();
     for statement in [
@@ -259,7 +297,9 @@ fn package_record() -> serde_json::Value {
 fn a_package_belongs_to_a_package_record_and_is_all_there_or_not_at_all() {
     let store = in_memory();
     append(&store, vec![note("n1", noon()), package_record()], noon());
-    let stray = write(&store, |tx| tx.store_package(1, &mut std::iter::once(Ok(vec![1]))));
+    let stray = write(&store, |tx| {
+        tx.store_package(1, &mut std::iter::once(Ok(vec![1])))
+    });
     assert!(matches!(stray, Err(StorageError::Corrupt(_))), "{stray:?}");
     let cut = write(&store, |tx| {
         let broken = std::io::Error::other("on purpose");
@@ -267,7 +307,10 @@ fn a_package_belongs_to_a_package_record_and_is_all_there_or_not_at_all() {
     });
     assert!(matches!(cut, Err(StorageError::Input(_))), "{cut:?}");
     assert_eq!(read(&store, |tx| tx.package_piece(2, 0)).unwrap(), None);
-    write(&store, |tx| tx.store_package(2, &mut [Ok(vec![7]), Ok(vec![8, 9])].into_iter())).unwrap();
+    write(&store, |tx| {
+        tx.store_package(2, &mut [Ok(vec![7]), Ok(vec![8, 9])].into_iter())
+    })
+    .unwrap();
     let pieces: Vec<_> = (0..3)
         .map(|piece| read(&store, |tx| tx.package_piece(2, piece)).unwrap())
         .collect();
@@ -281,7 +324,9 @@ fn a_closed_writer_answers_what_was_sent_before_it_ends() {
     let writers: Vec<_> = (0..8)
         .map(|number| {
             let store = Arc::clone(&store);
-            std::thread::spawn(move || append(store.as_ref(), vec![note(&format!("n{number}"), noon())], noon()))
+            std::thread::spawn(move || {
+                append(store.as_ref(), vec![note(&format!("n{number}"), noon())], noon());
+            })
         })
         .collect();
     drop(store);
@@ -299,7 +344,10 @@ fn a_panic_in_a_read_costs_nobody_the_store() {
             let panicked = catch_unwind(AssertUnwindSafe(|| {
                 read(&store, |_| -> Result<(), StorageError> { panic!("on purpose") })
             }));
-            assert!(matches!(panicked, Ok(Err(StorageError::Panicked))), "{panicked:?}");
+            assert!(
+                matches!(panicked, Ok(Err(StorageError::Panicked))),
+                "{panicked:?}"
+            );
         }
         assert_eq!(position(&store), 0);
     }

@@ -1,1 +1,425 @@
-//! todo
+//! The check finds what somebody has done to the file behind the service's back.
+
+use std::sync::OnceLock;
+
+use cavra_domain::acknowledgement::AckState;
+use cavra_domain::actor::Actor;
+use cavra_domain::audit_package::{AuditPackage, PackageDigest, PackageHeader, PackageInput, PackageRoute};
+use cavra_domain::bulk::{BulkAnswer, BulkDocument, BulkMode, Selection, decide_bulk};
+use cavra_domain::id::{AcknowledgementId, BulkId, IdSource, SequentialIds};
+use cavra_domain::public_safe::Text;
+use cavra_domain::route::{Cycles, RouteAction, RouteFilter};
+use cavra_evidence::digest::Digest;
+use cavra_storage::sqlite::{CheckReport, SqliteStore};
+use cavra_storage::{Appended, NewRecord, RouteQuery, Store, pack};
+use rusqlite::Connection;
+use serde_json::Value;
+
+use super::support::{Place, append, noon, open, position, quickstart, read, routes, write};
+
+/// The quickstart store, a bulk over everything that is outstanding, and a package of it.
+fn filled() -> Place {
+    static FILE: OnceLock<Vec<u8>> = OnceLock::new();
+    let file = FILE.get_or_init(|| {
+        let place = Place::new();
+        let store = open(&place.file());
+        append(store.as_ref(), quickstart(), noon());
+        bulk(store.as_ref());
+        package(store.as_ref());
+        drop(store);
+        std::fs::read(place.file()).unwrap()
+    });
+    let place = Place::new();
+    std::fs::write(place.file(), file).unwrap();
+    place
+}
+
+fn own(store: &dyn Store, records: Vec<Value>) {
+    write(store, move |tx| {
+        for value in &records {
+            let appended = tx.append(&NewRecord {
+                value,
+                recorded_at: noon(),
+                imported: false,
+            })?;
+            assert!(matches!(appended, Appended::Recorded { .. }));
+        }
+        Ok(())
+    })
+    .unwrap();
+}
+
+fn bulk(store: &dyn Store) {
+    let ids = SequentialIds::default();
+    let filter = RouteFilter {
+        action: Some(RouteAction::Deliver),
+        ..RouteFilter::default()
+    };
+    let selection = Selection::filtered(routes(store, &filter, Cycles::Current, noon()));
+    let answer = BulkAnswer {
+        bulk_id: BulkId::from_uuid(ids.next(noon())),
+        said: AckState::Acknowledged,
+        actor: Actor::local("acknowledged_by", "ana@example.org").unwrap(),
+        at: noon(),
+        external_ref: Text::empty(),
+        notes: Text::empty(),
+    };
+    let decision = decide_bulk(&selection, &[], &answer, || {
+        AcknowledgementId::from_uuid(ids.next(noon()))
+    });
+    assert!(decision.counts.changed_count > 10);
+    let mut records: Vec<Value> = decision
+        .acknowledgements
+        .iter()
+        .map(|document| document.record().into_value())
+        .collect();
+    let document = BulkDocument {
+        schema_version: cavra_domain::bulk::BULK_SCHEMA,
+        product: cavra_domain::evidence::PRODUCT,
+        bulk_id: answer.bulk_id,
+        acknowledgement_state: answer.said,
+        acknowledged_by: answer.actor.actor.clone(),
+        acknowledged_at: noon(),
+        mode: BulkMode::BestEffort,
+        filter: None,
+        listed_count: None,
+        external_ref: Text::empty(),
+        notes: Text::empty(),
+        counts: decision.counts,
+        unchanged: Vec::new(),
+        actor: answer.actor,
+    };
+    records.push(document.record().into_value());
+    own(store, records);
+}
+
+fn package(store: &dyn Store) {
+    let filter = RouteFilter::default().or_deliver();
+    let actor = Actor::local("generated_by", "ana@example.org").unwrap();
+    let (header, entries) = read(store, |tx| {
+        let header = PackageHeader::new(&PackageInput {
+            filter: &filter,
+            cycles: Cycles::Current,
+            at: noon(),
+            actor: &actor,
+            counts: tx.count_routes(&filter, Cycles::Current, noon())?,
+            acknowledgement_count: tx.count_acknowledgements(&filter, Cycles::Current, noon())?,
+            population: tx.population(&filter, Cycles::Current, noon())?,
+            evidence: tx.route_evidence()?,
+        });
+        let mut entries = Vec::new();
+        tx.visit_histories(
+            &RouteQuery::all(&filter, Cycles::Current, noon()),
+            &mut |tracked, history| {
+                entries.push(PackageRoute::new(&tracked, history, noon()));
+                Ok(std::ops::ControlFlow::Continue(()))
+            },
+        )?;
+        Ok((header, entries))
+    })
+    .unwrap();
+    let text = AuditPackage {
+        header: header.clone(),
+        routes: entries,
+    }
+    .text();
+    let digest = PackageDigest {
+        sha256: Digest::of(text.as_bytes()).to_hex(),
+        bytes: text.len() as u64,
+        providers: vec!["slack".to_owned()],
+    };
+    own(store, vec![header.record(&digest).into_value()]);
+    let at = position(store);
+    let pieces: Vec<Vec<u8>> = text.as_bytes().chunks(20_000).map(pack).collect();
+    assert!(pieces.len() > 2);
+    write(store, move |tx| {
+        tx.store_package(at, &mut pieces.into_iter().map(Ok))
+    })
+    .unwrap();
+}
+
+fn report(place: &Place) -> CheckReport {
+    let store = SqliteStore::open_existing(&place.file()).unwrap();
+    let mut told = 0;
+    let report = store.check(&mut |position| told = position).unwrap();
+    assert!(told > 0);
+    report
+}
+
+/// Edits the file as somebody would who can write it: with the triggers out of the way, and put back afterwards.
+fn edit(place: &Place, edits: &str) {
+    let connection = Connection::open(place.file()).unwrap();
+    let triggers: Vec<(String, String)> = connection
+        .prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")
+        .unwrap()
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    connection.pragma_update(None, "foreign_keys", false).unwrap();
+    for (name, _) in &triggers {
+        connection.execute_batch(&format!("DROP TRIGGER {name}")).unwrap();
+    }
+    let before = connection.total_changes();
+    connection.execute_batch(edits).unwrap();
+    assert!(connection.total_changes() > before, "`{edits}` changed nothing");
+    for (_, sql) in &triggers {
+        connection.execute_batch(sql).unwrap();
+    }
+}
+
+/// Does an edit to a filled store and gives what the check says about it, one finding per line.
+fn found(edits: &str) -> String {
+    let place = filled();
+    edit(&place, edits);
+    let report = report(&place);
+    let lines: Vec<String> = report
+        .findings
+        .iter()
+        .map(|finding| format!("{}: {}", finding.place, finding.problem))
+        .collect();
+    lines.join("\n")
+}
+
+/// The edit is found, and nothing else is.
+fn finds(edits: &str, expected: &[&str]) {
+    let said = found(edits);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), expected.len(), "{edits}: {said}");
+    for (line, expected) in lines.iter().zip(expected) {
+        assert!(line.contains(expected), "{edits}: {line} is not `{expected}`");
+    }
+}
+
+#[test]
+fn an_untouched_store_is_clean() {
+    let place = filled();
+    let report = report(&place);
+    assert_eq!(report.findings, []);
+    assert_eq!(
+        (report.record_count, report.package_count),
+        (position(open(&place.file()).as_ref()), 1)
+    );
+    assert!(report.record_count > 184 + 10);
+}
+
+#[test]
+fn a_new_store_is_clean() {
+    let place = Place::new();
+    let store = open(&place.file());
+    assert_eq!(store.check(&mut |_| {}).unwrap(), CheckReport::default());
+}
+
+#[test]
+fn the_check_runs_beside_the_service() {
+    let place = filled();
+    let store = open(&place.file());
+    let mut first = true;
+    let report = store
+        .check(&mut |_| {
+            if std::mem::take(&mut first) {
+                append(
+                    store.as_ref(),
+                    vec![super::support::note("meanwhile", noon())],
+                    noon(),
+                );
+            }
+        })
+        .unwrap();
+    assert_eq!(report.findings, []);
+    assert_eq!(report.record_count + 1, position(store.as_ref()));
+}
+
+#[test]
+fn a_flipped_byte_in_a_record_is_found() {
+    // The record stays JSON, and says somebody else.
+    finds(
+        "UPDATE evidence SET record = replace(record, '\"signer\":\"', '\"signer\":\"x') WHERE position = 40",
+        &["record 40: its digest is not that of its content"],
+    );
+}
+
+#[test]
+fn a_record_that_is_no_longer_json_is_found() {
+    finds(
+        "UPDATE evidence SET record = substr(record, 2) WHERE position = 41",
+        &["record 41: its digest", "record 41: it is not strict JSON"],
+    );
+}
+
+#[test]
+fn a_package_record_that_is_no_longer_json_is_a_finding_and_no_failure() {
+    let said = found(
+        "UPDATE evidence SET record = substr(record, 2) WHERE position = (SELECT max(position) FROM evidence)",
+    );
+    assert!(said.contains("it is not strict JSON"), "{said}");
+}
+
+#[test]
+fn a_record_with_its_digest_made_anew_is_found_when_it_is_not_canonical() {
+    let place = filled();
+    let store = open(&place.file());
+    let record = super::support::log(store.as_ref())[9]
+        .json
+        .replacen("{\"", "{ \"", 1);
+    drop(store);
+    let digest = Digest::of(record.as_bytes()).to_hex();
+    edit(
+        &place,
+        &format!(
+            "UPDATE evidence SET record = '{}', sha256 = x'{digest}' WHERE position = 10",
+            record.replace('\'', "''")
+        ),
+    );
+    let report = report(&place);
+    assert_eq!(report.findings.len(), 1, "{report:?}");
+    assert_eq!(report.findings[0].place, "record 10");
+    assert_eq!(report.findings[0].problem, "it is not canonical JSON");
+}
+
+#[test]
+fn a_changed_digest_is_found() {
+    finds(
+        "UPDATE evidence SET sha256 = (SELECT sha256 FROM evidence WHERE position = 8) WHERE position = 7",
+        &["record 7: its digest is not that of its content"],
+    );
+}
+
+#[test]
+fn a_digest_of_another_length_is_found() {
+    finds(
+        "UPDATE evidence SET sha256 = x'00' WHERE position = 7",
+        &["log: a stored record has an unreadable `sha256`"],
+    );
+}
+
+#[test]
+fn a_removed_record_in_the_middle_is_found() {
+    let said = found("DELETE FROM evidence WHERE position = 100");
+    assert!(
+        said.contains("record 101: the log has a gap: position 100 is missing"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_removed_record_at_the_end_is_found_by_what_followed_from_it() {
+    let said = found(
+        "DELETE FROM package_chunk; DELETE FROM evidence WHERE position = (SELECT max(position) FROM evidence)",
+    );
+    assert!(said.contains("term") && said.contains("counter"), "{said}");
+}
+
+#[test]
+fn a_record_under_another_key_kind_or_time_is_found() {
+    for edits in [
+        "UPDATE evidence SET session_id = 'other' WHERE position = 60",
+        "UPDATE evidence SET kind = 'other' WHERE position = 60",
+        "UPDATE evidence SET created_at = created_at + 1 WHERE position = 60",
+    ] {
+        finds(
+            edits,
+            &["record 60: it stands under another key, kind or time than its own"],
+        );
+    }
+}
+
+#[test]
+fn a_changed_route_state_is_found() {
+    finds(
+        "UPDATE route SET state = 'resolved' WHERE id = (SELECT max(id) FROM route WHERE state = 'acknowledged')",
+        &["route: row "],
+    );
+    finds(
+        "UPDATE route SET revision = revision + 1 WHERE id = 5",
+        &["route: row 5 is not what the evidence says"],
+    );
+}
+
+#[test]
+fn a_changed_counter_is_found() {
+    finds(
+        "UPDATE counter SET value = value - 1 WHERE name = 'acknowledgement_count'",
+        &["counter: row "],
+    );
+    finds("INSERT INTO counter VALUES ('zzz', 1)", &["counter: row "]);
+    finds(
+        "UPDATE term SET record_count = record_count + 1 WHERE name = 'listed'",
+        &["term: row "],
+    );
+}
+
+#[test]
+fn changed_histories_plans_and_postings_are_found() {
+    finds(
+        "UPDATE route_answer SET effect = 'final' WHERE route = (SELECT min(route) FROM route_answer)",
+        &["route_answer: row 1 "],
+    );
+    finds("UPDATE plan SET current = 1 WHERE current = 0", &["plan: row "]);
+    finds(
+        "UPDATE acknowledgement SET notes = 'nothing to see' WHERE position = (SELECT min(position) FROM acknowledgement)",
+        &["acknowledgement: row 1 "],
+    );
+    finds(
+        "DELETE FROM posting WHERE position = (SELECT max(position) FROM posting)",
+        &["posting: row "],
+    );
+}
+
+#[test]
+fn a_damaged_package_piece_is_found() {
+    for edits in [
+        "UPDATE package_chunk SET bytes = substr(bytes, 1, 20) WHERE piece = 1",
+        "UPDATE package_chunk SET bytes = (SELECT bytes FROM package_chunk WHERE piece = 0) WHERE piece = 1",
+        "DELETE FROM package_chunk WHERE piece = 2",
+        "DELETE FROM package_chunk",
+        // The text is the same when joined, but whoever reads piece by piece stops before the gap.
+        "UPDATE package_chunk SET piece = piece + 1000 WHERE piece > 0",
+    ] {
+        finds(edits, &["its package is not the one it names"]);
+    }
+}
+
+#[test]
+fn a_package_that_is_called_imported_is_checked_all_the_same() {
+    finds(
+        "UPDATE evidence SET imported = 1; DELETE FROM package_chunk WHERE piece = 1",
+        &["its package is not the one it names"],
+    );
+}
+
+#[test]
+fn a_missing_trigger_is_found() {
+    let place = filled();
+    let connection = Connection::open(place.file()).unwrap();
+    connection
+        .execute_batch("DROP TRIGGER evidence_is_never_changed")
+        .unwrap();
+    connection.execute_batch("CREATE TABLE mine (x)").unwrap();
+    drop(connection);
+    let problems: Vec<String> = report(&place)
+        .findings
+        .into_iter()
+        .map(|finding| finding.problem)
+        .collect();
+    assert_eq!(
+        problems,
+        [
+            "`trigger evidence_is_never_changed` is missing or not as this version makes it",
+            "`table mine` is not part of it"
+        ]
+    );
+}
+
+#[test]
+fn a_damaged_page_is_a_finding_and_no_failure() {
+    let place = filled();
+    let mut bytes = std::fs::read(place.file()).unwrap();
+    // Every page from the third quarter on loses its head.
+    let pages = bytes.len() / 4096;
+    for page in (pages * 3 / 4..pages).map(|page| page * 4096) {
+        bytes[page..page + 8].fill(0xee);
+    }
+    std::fs::write(place.file(), bytes).unwrap();
+    assert!(!report(&place).findings.is_empty());
+}

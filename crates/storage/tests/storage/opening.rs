@@ -24,7 +24,11 @@ fn reopening_finds_everything() {
         routes(store.as_ref(), &RouteFilter::default(), Cycles::All, noon()),
     );
     drop(store);
-    assert_eq!(place.content().keys().collect::<Vec<_>>(), ["cavra.db"], "nothing is left beside the file");
+    assert_eq!(
+        place.content().keys().collect::<Vec<_>>(),
+        ["cavra.db"],
+        "nothing is left beside the file"
+    );
     let store = open(&place.file());
     let again = (
         log(store.as_ref()),
@@ -82,7 +86,10 @@ fn refused(place: &Place, path: &Path) -> StorageError {
     let before = place.content();
     let error = SqliteStore::open(path).expect_err("a file that has to be refused");
     let after = place.content();
-    assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+    assert_eq!(
+        before.keys().collect::<Vec<_>>(),
+        after.keys().collect::<Vec<_>>()
+    );
     assert!(before == after, "the refused file was changed");
     error
 }
@@ -97,7 +104,9 @@ fn ours() -> Place {
 fn a_newer_format_is_refused_with_both_numbers() {
     let place = ours();
     let connection = Connection::open(place.file()).unwrap();
-    connection.pragma_update(None, "user_version", FORMAT + 41).unwrap();
+    connection
+        .pragma_update(None, "user_version", FORMAT + 41)
+        .unwrap();
     drop(connection);
     let error = refused(&place, &place.file());
     assert!(
@@ -105,7 +114,10 @@ fn a_newer_format_is_refused_with_both_numbers() {
         "{error:?}"
     );
     let said = error.to_string();
-    assert!(said.contains("cavra.db") && said.contains(&format!("format {}", FORMAT + 41)), "{said}");
+    assert!(
+        said.contains("cavra.db") && said.contains(&format!("format {}", FORMAT + 41)),
+        "{said}"
+    );
     assert!(said.contains(&format!("up to {FORMAT}")), "{said}");
 }
 
@@ -134,7 +146,10 @@ fn a_file_that_is_no_database_is_refused() {
         let error = refused(&place, &place.file());
         assert!(matches!(error, StorageError::NotOurs(_)), "{error:?}");
         let said = error.to_string();
-        assert!(said.contains("cavra.db") && said.contains("cavra import"), "{said}");
+        assert!(
+            said.contains("cavra.db") && said.contains("cavra import"),
+            "{said}"
+        );
     }
 }
 
@@ -163,7 +178,10 @@ fn a_cut_file_is_refused_as_damaged() {
         let place = Place::new();
         std::fs::write(place.file(), &whole[..length]).unwrap();
         let error = refused(&place, &place.file());
-        assert!(matches!(error, StorageError::Corrupt(_) | StorageError::NotOurs(_)), "{length}: {error:?}");
+        assert!(
+            matches!(error, StorageError::Corrupt(_) | StorageError::NotOurs(_)),
+            "{length}: {error:?}"
+        );
         assert!(error.to_string().contains("cavra.db"), "{error}");
     }
 }
@@ -209,7 +227,10 @@ fn a_file_that_can_only_be_read_is_refused_by_name() {
     drop(connection);
     let path = only_readable(&place.file());
     let error = refused(&place, &path);
-    assert!(matches!(error, StorageError::ReadOnly(ref named) if *named == path), "{error:?}");
+    assert!(
+        matches!(error, StorageError::ReadOnly(ref named) if *named == path),
+        "{error:?}"
+    );
     assert!(error.to_string().contains("read-only"), "{error}");
 }
 

@@ -74,7 +74,11 @@ fn reading_ends_when_the_visitor_says_so_or_fails() {
     let mut seen = 0;
     published::visit_file(&place.file(), &mut |_| {
         seen += 1;
-        Ok(if seen == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(if seen == 3 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
     })
     .unwrap();
     assert_eq!(seen, 3);
@@ -85,19 +89,32 @@ fn reading_ends_when_the_visitor_says_so_or_fails() {
 #[test]
 fn what_is_no_published_store_is_refused() {
     let place = Place::new();
-    assert!(matches!(payloads(&place.named("missing")), Err(StorageError::Open { .. })));
+    assert!(matches!(
+        payloads(&place.named("missing")),
+        Err(StorageError::Open { .. })
+    ));
     std::fs::write(place.named("text"), "no database").unwrap();
-    assert!(matches!(payloads(&place.named("text")), Err(StorageError::Corrupt(_))));
+    assert!(matches!(
+        payloads(&place.named("text")),
+        Err(StorageError::Corrupt(_))
+    ));
     let connection = Connection::open(place.named("other")).unwrap();
-    connection.execute_batch("CREATE TABLE evidence_metadata (session_id TEXT)").unwrap();
+    connection
+        .execute_batch("CREATE TABLE evidence_metadata (session_id TEXT)")
+        .unwrap();
     let Err(StorageError::Corrupt(said)) = payloads(&place.named("other")) else {
         panic!("a table without payloads");
     };
     assert!(said.contains("evidence_metadata"), "{said}");
     connection
-        .execute_batch("ALTER TABLE evidence_metadata ADD payload; INSERT INTO evidence_metadata VALUES ('a', x'00')")
+        .execute_batch(
+            "ALTER TABLE evidence_metadata ADD payload; INSERT INTO evidence_metadata VALUES ('a', x'00')",
+        )
         .unwrap();
-    assert!(matches!(payloads(&place.named("other")), Err(StorageError::Corrupt(_))));
+    assert!(matches!(
+        payloads(&place.named("other")),
+        Err(StorageError::Corrupt(_))
+    ));
 }
 
 #[test]
@@ -108,8 +125,14 @@ fn a_cut_published_store_is_refused() {
     for length in [whole.len() / 2, 5000, 100, 20] {
         let cut = &whole[..length];
         std::fs::write(place.named("cut"), cut).unwrap();
-        assert!(matches!(payloads(&place.named("cut")), Err(StorageError::Corrupt(_))), "{length}");
+        assert!(
+            matches!(payloads(&place.named("cut")), Err(StorageError::Corrupt(_))),
+            "{length}"
+        );
         let from_bytes = published::visit_bytes(cut, &mut |_| Ok(ControlFlow::Continue(())));
-        assert!(matches!(from_bytes, Err(StorageError::Corrupt(_))), "{length}: {from_bytes:?}");
+        assert!(
+            matches!(from_bytes, Err(StorageError::Corrupt(_))),
+            "{length}: {from_bytes:?}"
+        );
     }
 }

@@ -32,7 +32,11 @@ fn a_read_does_not_wait_for_a_long_write_and_sees_nothing_of_it() {
     }
     release.send(()).unwrap();
     writer.join().unwrap().unwrap();
-    assert_eq!(position(store.as_ref()), 2, "an answered write is seen by the next read");
+    assert_eq!(
+        position(store.as_ref()),
+        2,
+        "an answered write is seen by the next read"
+    );
 }
 
 #[test]
@@ -66,7 +70,10 @@ fn many_readers_see_whole_jobs_only() {
                 loop {
                     let end = done.load(Ordering::SeqCst);
                     let (head, counted) = read(store.as_ref(), |tx| {
-                        Ok((tx.head()?.position, tx.counters()?.get("escalation_plan_count").copied()))
+                        Ok((
+                            tx.head()?.position,
+                            tx.counters()?.get("escalation_plan_count").copied(),
+                        ))
                     })
                     .unwrap();
                     assert_eq!(head % 3, 0, "a part of a job is seen");
@@ -93,7 +100,9 @@ fn many_readers_see_whole_jobs_only() {
                 .unwrap();
                 // Whoever was answered sees the own write.
                 assert!(
-                    read(store.as_ref(), |tx| tx.record(&format!("n{job}-2"))).unwrap().is_some(),
+                    read(store.as_ref(), |tx| tx.record(&format!("n{job}-2")))
+                        .unwrap()
+                        .is_some(),
                     "an answered write is not there"
                 );
             })

@@ -304,7 +304,9 @@ pub(crate) fn schema_dump(connection: &Connection) -> String {
         .unwrap()
         .collect::<Result<_, _>>()
         .unwrap();
-    declared.iter().fold(String::new(), |dump, sql| dump + sql + ";\n\n")
+    declared
+        .iter()
+        .fold(String::new(), |dump, sql| dump + sql + ";\n\n")
 }
 
 /// A whole database as SQL that makes it again.
@@ -358,8 +360,8 @@ fn rows_dump(connection: &Connection, table: &str) -> String {
                 SqlValue::Real(number) => number.to_string(),
                 SqlValue::Text(text) => format!("'{}'", text.replace('\'', "''")),
                 SqlValue::Blob(bytes) => {
-                    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-                    format!("x'{hex}'")
+                    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                    format!("x'{}'", hex.concat())
                 }
             })
             .collect();

@@ -11,10 +11,14 @@ use cavra_storage::sqlite::{FORMAT, SqliteStore};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::support::{Ack, Place, append, at, decision, dump, log, noon, note, open, plan, schema_dump, view, write};
+use super::support::{
+    Ack, Place, append, at, decision, dump, log, noon, note, open, plan, schema_dump, view, write,
+};
 
 fn golden(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name)
 }
 
 /// Holds a text against a golden file; writes the file when asked to.
@@ -37,7 +41,10 @@ fn steps() -> Vec<String> {
         .map(|entry| entry.unwrap().path())
         .collect();
     paths.sort();
-    paths.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect()
+    paths
+        .iter()
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect()
 }
 
 fn fresh(place: &Place) -> Connection {
@@ -64,9 +71,19 @@ fn evidence() -> Vec<Value> {
             "payments",
             "gordn-1",
             at("2026-05-01T08:00:00Z"),
-            &[decision("slack", "ana", "deliver"), decision("jira", "bo", "suppress")],
+            &[
+                decision("slack", "ana", "deliver"),
+                decision("jira", "bo", "suppress"),
+            ],
         ),
-        ack("gordack-1", None, "Slack", None, "acknowledged", "2026-05-01T08:10:00Z"),
+        ack(
+            "gordack-1",
+            None,
+            "Slack",
+            None,
+            "acknowledged",
+            "2026-05-01T08:10:00Z",
+        ),
         plan(
             "payments",
             "gordn-2",
@@ -77,9 +94,30 @@ fn evidence() -> Vec<Value> {
                 decision("jira", "bo", "deliver"),
             ],
         ),
-        ack("gordack-2", Some("gordn-2"), "slack", Some("ana"), "escalated", "2026-06-01T08:05:00Z"),
-        ack("gordack-3", None, "slack", None, "resolved", "2026-06-01T08:20:00Z"),
-        ack("gordack-4", Some("gordn-9"), "slack", None, "dismissed", "2026-06-01T08:30:00Z"),
+        ack(
+            "gordack-2",
+            Some("gordn-2"),
+            "slack",
+            Some("ana"),
+            "escalated",
+            "2026-06-01T08:05:00Z",
+        ),
+        ack(
+            "gordack-3",
+            None,
+            "slack",
+            None,
+            "resolved",
+            "2026-06-01T08:20:00Z",
+        ),
+        ack(
+            "gordack-4",
+            Some("gordn-9"),
+            "slack",
+            None,
+            "dismissed",
+            "2026-06-01T08:30:00Z",
+        ),
         note("gordesc-1", at("2026-06-01T09:00:00Z")),
         json!({
             "session_id": "gordackaudit-1",
@@ -105,7 +143,11 @@ fn small_store(place: &Place) {
 #[test]
 fn the_ladder_climbed_step_by_step_is_the_fresh_schema() {
     let steps = steps();
-    assert_eq!(i64::try_from(steps.len()).unwrap(), FORMAT, "a step is not in the ladder, or has no file");
+    assert_eq!(
+        i64::try_from(steps.len()).unwrap(),
+        FORMAT,
+        "a step is not in the ladder, or has no file"
+    );
     let by_hand = Connection::open_in_memory().unwrap();
     for step in &steps {
         by_hand.execute_batch(step).unwrap();
@@ -115,8 +157,13 @@ fn the_ladder_climbed_step_by_step_is_the_fresh_schema() {
     assert_eq!(schema_dump(&by_hand), schema_dump(&fresh));
     assert_golden("schema.sql", &schema_dump(&fresh));
     let number = |pragma| -> i64 { fresh.pragma_query_value(None, pragma, |row| row.get(0)).unwrap() };
-    assert_eq!((number("user_version"), number("application_id")), (FORMAT, 0x4341_5652));
-    let journal: String = fresh.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+    assert_eq!(
+        (number("user_version"), number("application_id")),
+        (FORMAT, 0x4341_5652)
+    );
+    let journal: String = fresh
+        .pragma_query_value(None, "journal_mode", |row| row.get(0))
+        .unwrap();
     assert_eq!(journal, "wal");
 }
 
@@ -135,7 +182,8 @@ fn a_database_of_every_format_becomes_this_one() {
     let expected = open(&place.file());
     for format in 1..=FORMAT {
         let name = format!("format-{format}.sql");
-        let script = std::fs::read_to_string(golden(&name)).unwrap_or_else(|_| panic!("there is no `{name}`"));
+        let script =
+            std::fs::read_to_string(golden(&name)).unwrap_or_else(|_| panic!("there is no `{name}`"));
         let old = Place::new();
         let connection = Connection::open(old.file()).unwrap();
         connection.execute_batch(&script).unwrap();
