@@ -80,8 +80,14 @@ fn main() -> anyhow::Result<()> {
         let listening = cavra_http::serve(app, info, &options)?;
         let ready = |address| {
             writeln!(std::io::stdout(), "listening on http://{address}")?;
-            writeln!(std::io::stderr(), "sample data in memory: what you do here is gone when this stops")
+            writeln!(
+                std::io::stderr(),
+                "sample data in memory: what you do here is gone when this stops"
+            )
         };
-        listening.run_until_stopped(ready).await.context("the server failed")
+        listening
+            .run_until_stopped(ready)
+            .await
+            .context("the server failed")
     })
 }

@@ -7,8 +7,8 @@ use cavra_domain::acknowledgement::{ACKNOWLEDGEMENT_SCHEMA, AckState, Acknowledg
 use cavra_domain::actor::Actor;
 use cavra_domain::audit_package::FilterNote;
 use cavra_domain::bulk::{
-    BULK_SCHEMA, BulkAnswer, BulkDocument, BulkMode, Found, ListedRoute, Outcome, OutcomeCounts,
-    OutcomeReason, RouteOutcome, Selection, decide_bulk,
+    BULK_SCHEMA, BulkAnswer, BulkDocument, BulkMode, Found, ListedRoute, MAX_FILTERED_ROUTES, Outcome,
+    OutcomeCounts, OutcomeReason, RouteOutcome, Selection, decide_bulk,
 };
 use cavra_domain::evidence::PRODUCT;
 use cavra_domain::id::{AcknowledgementId, BulkId, PlanId, ScheduleId};
@@ -108,7 +108,7 @@ pub struct BulkDone {
     pub repeated_count: u64,
     /// One outcome per element of the selection.
     pub outcomes: Vec<RouteOutcome>,
-    /// The acknowledgements, one per changed route; in a dry run as they would be.
+    /// The acknowledgements, one per changed route; empty in a dry run, which gives out no ids.
     pub acknowledgements: Vec<AcknowledgementDocument>,
     /// Their evidence records; empty in a dry run.
     pub metadata: Vec<Value>,
@@ -353,6 +353,10 @@ fn select<'a>(
         }
         BulkSelection::Filter(filter) => {
             let filter = filter.clone().or_deliver();
+            let count = tx.count_routes(&filter, Cycles::Current, now)?.total();
+            if count > MAX_FILTERED_ROUTES {
+                return Err(AppError::TooManyRoutes(count));
+            }
             let mut routes = Vec::new();
             tx.visit_routes(&RouteQuery::all(&filter, Cycles::Current, now), &mut |tracked| {
                 routes.push(tracked);

@@ -99,6 +99,8 @@ pub enum ImportSource {
     Text(Box<dyn BufRead + Send>),
     /// JSON `{"items": [...]}` or a JSON list, and nothing else.
     Json(Box<dyn BufRead + Send>),
+    /// One record.
+    Record(String),
     /// A published store's SQLite file.
     PublishedFile(PathBuf),
     /// A published store's SQLite file, in memory.
@@ -110,6 +112,7 @@ impl fmt::Debug for ImportSource {
         f.write_str(match self {
             Self::Text(_) => "Text",
             Self::Json(_) => "Json",
+            Self::Record(_) => "Record",
             Self::PublishedFile(_) => "PublishedFile",
             Self::PublishedBytes(_) => "PublishedBytes",
         })
@@ -156,8 +159,7 @@ impl App {
     /// # Errors
     /// [`AppError::ImportRefused`] when it cannot be taken.
     pub fn import_record(&self, record: &Value) -> Result<ImportReport, AppError> {
-        let text = record.to_string();
-        let source = ImportSource::Text(Box::new(std::io::Cursor::new(text)));
+        let source = ImportSource::Record(record.to_string());
         self.import(vec![source], ImportOptions::default(), Box::new(Unwatched))
     }
 
@@ -267,6 +269,7 @@ fn read_source(source: ImportSource, take: Take<'_>) -> Result<(), AppError> {
     match source {
         ImportSource::Text(reader) => read_text(reader, true, take),
         ImportSource::Json(reader) => read_text(reader, false, take),
+        ImportSource::Record(record) => Ok(take(&record)?),
         ImportSource::PublishedFile(path) => read_published(take, |each| published::visit_file(&path, each)),
         ImportSource::PublishedBytes(bytes) => {
             read_published(take, |each| published::visit_bytes(&bytes, each))

@@ -45,6 +45,9 @@ pub enum AppError {
         /// The refused and unknown ones.
         blocked: Vec<RouteOutcome>,
     },
+    /// A filter selects more routes than one bulk may change.
+    #[error("the filter selects {0} routes; one bulk takes at most {max}", max = cavra_domain::bulk::MAX_FILTERED_ROUTES)]
+    TooManyRoutes(u64),
     /// Two listed routes contradict each other.
     #[error(transparent)]
     Contradiction(#[from] ConflictingRoutes),

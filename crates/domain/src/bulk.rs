@@ -15,8 +15,11 @@ use crate::public_safe::Text;
 use crate::route::{Provider, StateName, TrackedRoute, Transition, text_enum};
 use crate::time::Timestamp;
 
-/// Most routes that one request may list; a filter has no such limit.
+/// Most routes that one request may list.
 pub const MAX_LISTED_ROUTES: usize = 10_000;
+
+/// Most routes that a filter may select (contract decisions 5).
+pub const MAX_FILTERED_ROUTES: u64 = 1_000_000;
 
 /// Schema of the bulk response and of its record.
 pub const BULK_SCHEMA: &str = "cavra.go-backend-pilot.rollback-drill-bulk-acknowledgement.v1";

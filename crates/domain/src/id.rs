@@ -138,12 +138,18 @@ mod tests {
         let at = Timestamp::EPOCH;
         let (first, second) = (ids.next(at), ids.next(at));
         assert!(first < second);
-        assert_eq!(PlanId::from_uuid(first).to_string(), "gordn-00000000-0000-7000-8000-000000000001");
+        assert_eq!(
+            PlanId::from_uuid(first).to_string(),
+            "gordn-00000000-0000-7000-8000-000000000001"
+        );
     }
 
     #[test]
     fn an_id_from_outside_is_kept_or_refused_but_never_changed() {
-        assert_eq!(PlanId::parse("gordn-0123456789abcdef").unwrap().as_str(), "gordn-0123456789abcdef");
+        assert_eq!(
+            PlanId::parse("gordn-0123456789abcdef").unwrap().as_str(),
+            "gordn-0123456789abcdef"
+        );
         assert!(PlanId::parse("a\u{0}b").is_err());
         assert!(PlanId::parse(&"x".repeat(MAX_ID_CHARS + 1)).is_err());
     }

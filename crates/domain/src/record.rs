@@ -98,7 +98,7 @@ pub struct PlanFacts {
     pub plan_id: PlanId,
     /// The schedule.
     pub schedule_id: ScheduleId,
-    /// When the clock of its routes began.
+    /// When the clock of its routes began: the plan's own time, or when it was recorded if that is earlier.
     pub created_at: Timestamp,
     /// Equal for plans that say the same: see [`content_key`].
     pub content_key: [u8; 32],
@@ -151,7 +151,10 @@ pub fn interpret(record: &Value, recorded_at: Timestamp) -> Result<Interpreted, 
     };
     let projection = match kind {
         EvidenceKind::NotificationPlan => {
-            Projection::Plan(Box::new(plan_facts(record, document, &session_id, created_at)?))
+            // A clock cannot have begun after the plan was recorded: a plan dated ahead would otherwise stay the
+            // newest of its schedule until then, and hide every cycle that begins meanwhile.
+            let began_at = created_at.min(recorded_at);
+            Projection::Plan(Box::new(plan_facts(record, document, &session_id, began_at)?))
         }
         EvidenceKind::NotificationAck => {
             Projection::Acknowledgement(Box::new(ack_facts(record, document, &session_id, created_at)?))
@@ -449,7 +452,7 @@ mod tests {
     };
 
     /// A time at which nothing in these records happened.
-    const RECORDED: Timestamp = Timestamp::EPOCH;
+    const RECORDED: Timestamp = Timestamp::MAX;
 
     /// A published plan with one route decision.
     fn plan() -> Value {
@@ -520,6 +523,35 @@ mod tests {
             }
         }
         record
+    }
+
+    #[test]
+    fn the_clock_of_a_plan_dated_ahead_begins_when_it_was_recorded() {
+        let recorded_at = Timestamp::parse("2026-01-01T00:00:00Z").unwrap();
+        let read = interpret(&plan(), recorded_at).unwrap();
+        assert_eq!(
+            read.created_at.to_string(),
+            "2026-01-02T03:04:05.678901Z",
+            "the record keeps its own time"
+        );
+        let Projection::Plan(facts) = read.projection else {
+            panic!("not a plan")
+        };
+        assert_eq!(facts.created_at, recorded_at);
+        assert!(facts.routes.iter().all(|route| route.created_at == recorded_at));
+    }
+
+    #[test]
+    fn nobody_here_has_verified_the_actor_of_a_record_from_elsewhere() {
+        let mut record = acknowledgement();
+        record["acknowledgement"]["actor"] =
+            json!({ "issuer": "https://idp.example.org", "subject": "u-17", "verified": true });
+        let verified = |read: Interpreted| match read.projection {
+            Projection::Acknowledgement(facts) => facts.answer.verified,
+            other => panic!("not an acknowledgement: {other:?}"),
+        };
+        assert!(verified(interpret(&record, RECORDED).unwrap()));
+        assert!(!verified(interpret(&record, RECORDED).unwrap().from_elsewhere()));
     }
 
     #[test]

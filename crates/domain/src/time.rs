@@ -59,7 +59,11 @@ impl Timestamp {
 
     /// The time so many microseconds after the epoch, if RFC 3339 can write it.
     pub const fn from_micros(micros: i64) -> Option<Self> {
-        if micros < EARLIEST_MICROS || micros > LATEST_MICROS { None } else { Some(Self(micros)) }
+        if micros < EARLIEST_MICROS || micros > LATEST_MICROS {
+            None
+        } else {
+            Some(Self(micros))
+        }
     }
 
     /// Microseconds since the epoch.
@@ -96,7 +100,8 @@ impl Timestamp {
         if let Ok(at) = Self::parse(&text) {
             return Ok(at);
         }
-        let naive = PrimitiveDateTime::parse(&format!("{text}Z"), &Rfc3339).map_err(|_| TimeError::NotRfc3339)?;
+        let naive =
+            PrimitiveDateTime::parse(&format!("{text}Z"), &Rfc3339).map_err(|_| TimeError::NotRfc3339)?;
         Self::from_nanos(naive.assume_utc().unix_timestamp_nanos())
     }
 
@@ -112,7 +117,11 @@ impl Timestamp {
     pub const fn plus_minutes(self, minutes: u32) -> Self {
         // u32::MAX minutes are 2.6e17 microseconds, so the product and the sum fit an i64.
         let micros = self.0 + minutes as i64 * MICROS_PER_MINUTE;
-        if micros > LATEST_MICROS { Self::MAX } else { Self(micros) }
+        if micros > LATEST_MICROS {
+            Self::MAX
+        } else {
+            Self(micros)
+        }
     }
 
     /// This time plus microseconds, held within the times that can be written.
@@ -135,7 +144,10 @@ impl Timestamp {
 
     /// Minutes from `earlier` to this time, rounded to hundredths: for people and for the published
     /// `age_minutes` field, never for a decision.
-    #[expect(clippy::cast_precision_loss, reason = "hundredths of minutes over 10,000 years stay below 2^53")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "hundredths of minutes over 10,000 years stay below 2^53"
+    )]
     pub fn minutes_since(self, earlier: Self) -> f64 {
         let micros = i128::from(self.micros_since(earlier));
         // Rounded half up in integers, then divided once.
@@ -229,14 +241,26 @@ mod tests {
 
     #[test]
     fn what_is_not_rfc_3339_is_refused() {
-        for text in ["", "yesterday", "2026-01-02", "2026-01-02T03:04:05", "2026-13-02T03:04:05Z", "2026-02-30T00:00:00Z"] {
+        for text in [
+            "",
+            "yesterday",
+            "2026-01-02",
+            "2026-01-02T03:04:05",
+            "2026-13-02T03:04:05Z",
+            "2026-02-30T00:00:00Z",
+        ] {
             assert!(Timestamp::parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_published_time_without_offset_is_utc() {
-        for text in ["2026-01-02T03:04:05", "2026-01-02 03:04:05", "2026-01-02 03:04:05+00:00", " 2026-01-02T03:04:05Z"] {
+        for text in [
+            "2026-01-02T03:04:05",
+            "2026-01-02 03:04:05",
+            "2026-01-02 03:04:05+00:00",
+            " 2026-01-02T03:04:05Z",
+        ] {
             assert_eq!(
                 Timestamp::parse_published(text).unwrap().to_string(),
                 "2026-01-02T03:04:05.000000Z",

@@ -20,7 +20,9 @@
 //! # Ok::<(), cavra_evidence::canonical::CanonicalError>(())
 //! ```
 
-use serde::Serialize;
+use std::cmp::Ordering;
+
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use crate::strict::{self, MAX_DEPTH, StrictError};
@@ -42,7 +44,11 @@ pub enum CanonicalError {
 /// # Errors
 /// [`CanonicalError`]; for a number out of range it carries the JSON pointer.
 pub fn canonical_json<T: Serialize>(value: &T) -> Result<String, CanonicalError> {
-    let text = serde_json_canonicalizer::to_string(value).map_err(CanonicalError::Serialize)?;
+    check(serde_json_canonicalizer::to_string(value).map_err(CanonicalError::Serialize)?)
+}
+
+/// Refuses a canonical text that strict reading would not take back.
+fn check(text: String) -> Result<String, CanonicalError> {
     if may_be_out_of_bounds(&text) {
         strict::parse_str(&text).map_err(CanonicalError::OutOfBounds)?;
     }
@@ -55,7 +61,49 @@ pub fn canonical_json<T: Serialize>(value: &T) -> Result<String, CanonicalError>
 /// # Errors
 /// [`CanonicalError`], for a value that was made or changed in another way.
 pub fn canonical_value(value: &Value) -> Result<String, CanonicalError> {
-    canonical_json(value)
+    if has_float(value) {
+        return canonical_json(value);
+    }
+    let text = serde_json::to_string(&Sorted(value)).map_err(CanonicalError::Serialize)?;
+    check(text)
+}
+
+/// Whether a number in the value needs ECMAScript's way of printing.
+fn has_float(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(items) => items.iter().any(has_float),
+        Value::Object(members) => members.values().any(has_float),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
+}
+
+/// A value whose objects are written with their keys in canonical order. `serde_json` writes strings, integers and
+/// literals as RFC 8785 wants them, so without floats nothing else is needed; a property test holds the result
+/// against the crate. It takes less than half the crate's time, and every record passes here.
+struct Sorted<'a>(&'a Value);
+
+impl Serialize for Sorted<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Sorted)),
+            Value::Object(members) => {
+                let mut sorted: Vec<_> = members.iter().collect();
+                sorted.sort_unstable_by(|(a, _), (b, _)| utf16_order(a, b));
+                serializer.collect_map(sorted.into_iter().map(|(key, value)| (key, Sorted(value))))
+            }
+            plain => plain.serialize(serializer),
+        }
+    }
+}
+
+/// RFC 8785 3.2.3. Among ASCII keys bytes sort as UTF-16 code units do.
+fn utf16_order(a: &str, b: &str) -> Ordering {
+    if a.is_ascii() && b.is_ascii() {
+        a.cmp(b)
+    } else {
+        a.encode_utf16().cmp(b.encode_utf16())
+    }
 }
 
 /// Whether a canonical text needs a closer look; never false for one that is out of bounds. Looking at the
@@ -280,6 +328,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn our_writer_and_the_crate_agree_on_every_value(value in any_document()) {
+            prop_assert_eq!(canonical_value(&value).unwrap(), canonical_json(&value).unwrap());
+        }
+
         #[test]
         fn reading_canonical_text_and_writing_it_again_changes_nothing(document in any_document()) {
             let text = canonical_value(&document).unwrap();

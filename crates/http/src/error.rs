@@ -71,8 +71,8 @@ codes! {
     BulkBlocked = "bulk_blocked", 409, "Some selected routes cannot be changed";
     /// The body is too large.
     PayloadTooLarge = "payload_too_large", 413, "The body is too large";
-    /// More listed routes than one request may name.
-    TooManyRoutes = "too_many_routes", 413, "Too many routes are listed";
+    /// More routes than one request may name or select.
+    TooManyRoutes = "too_many_routes", 413, "Too many routes";
     /// The body's media type is not one that is read here.
     UnsupportedMediaType = "unsupported_media_type", 415, "The media type is not supported";
     /// The `Host` is not this service's.
@@ -318,6 +318,7 @@ impl From<AppError> for Problem {
                     ..Self::new(Code::BulkBlocked, detail)
                 }
             }
+            AppError::TooManyRoutes(_) => Self::at(Code::TooManyRoutes, "/filter", detail),
             AppError::Contradiction(conflict) => Self::at(
                 Code::InvalidValue,
                 format!("/routes/{}", conflict.second),

@@ -137,11 +137,10 @@ pub(crate) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         }
     }
     serde_path_to_error::deserialize(value).map_err(|error| {
-        let mut pointer = pointer(error.path());
+        // The path ends with the key at fault, also when the key itself is.
+        let pointer = pointer(error.path());
         let message = error.inner().to_string();
-        if let Some(key) = unknown_key(&message) {
-            pointer.push('/');
-            pointer.push_str(&shown(key));
+        if unknown_key(&message).is_some() {
             return Problem::at(
                 Code::UnknownKey,
                 pointer,
@@ -215,6 +214,9 @@ fn query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
             "a query parameter has a value of the wrong type or range",
         )
     };
+    if !is_text(text) {
+        return Err(Problem::new(Code::InvalidValue, "the query string is not UTF-8"));
+    }
     // Pairs first, so that the parameter with the wrong value can be named.
     let pairs = actix_web::web::Query::<Vec<(String, String)>>::from_query(text)
         .map_err(|_| Problem::new(Code::InvalidValue, "the query string cannot be read"))?;
@@ -230,6 +232,26 @@ fn query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
     actix_web::web::Query::<T>::from_query(text)
         .map(actix_web::web::Query::into_inner)
         .map_err(|error| problem(&query_message(&error)))
+}
+
+/// Whether a query's percent-encoded bytes are UTF-8; what is not would be read as another text.
+fn is_text(query: &str) -> bool {
+    let mut parts = query.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        // A sign without two digits behind it stands for itself.
+        match part
+            .get(..2)
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+        {
+            Some(byte) => {
+                bytes.push(byte);
+                bytes.extend(part.bytes().skip(2));
+            }
+            None => bytes.extend(part.bytes()),
+        }
+    }
+    std::str::from_utf8(&bytes).is_ok()
 }
 
 fn query_message(error: &actix_web::error::QueryPayloadError) -> String {

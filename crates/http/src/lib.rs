@@ -46,7 +46,7 @@ pub struct ServerInfo {
     pub metadata_mode: &'static str,
     /// Origins that browsers may call from.
     pub cors_origins: Vec<String>,
-    /// Host names that are served; empty for any.
+    /// Host names that are served; [`serve`] puts them together.
     pub hosts: BTreeSet<String>,
     /// Where request ids come from.
     pub ids: Arc<dyn IdSource>,

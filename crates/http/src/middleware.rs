@@ -36,17 +36,29 @@ fn request_id(request: &ServiceRequest, info: &ServerInfo) -> String {
     given.map_or_else(|| info.ids.next(info.clock.now()).to_string(), str::to_owned)
 }
 
-/// The name of a `Host` without its port.
-fn host_name(host: &str) -> String {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest
-            .split(']')
-            .next()
-            .map(|name| format!("[{name}]"))
-            .unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default().to_owned(),
+/// The host that a request is for, without its port: the one in an absolute request target, else the one `Host`
+/// (RFC 9112 3.2). Nothing that a page could set, such as `X-Forwarded-Host`, has a say.
+fn host_name(request: &ServiceRequest) -> Option<String> {
+    let mut fields = request.headers().get_all(header::HOST);
+    let host = match (request.uri().authority(), fields.next(), fields.next()) {
+        (Some(authority), ..) => authority.as_str(),
+        (None, Some(host), None) => host.to_str().ok()?,
+        (None, ..) => return None,
     };
-    name.trim_end_matches('.').to_ascii_lowercase()
+    let (name, port) = match host.strip_prefix('[') {
+        Some(rest) => rest
+            .split_once(']')
+            .map(|(name, port)| (format!("[{name}]"), port))?,
+        None => {
+            let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+            (name.to_owned(), port)
+        }
+    };
+    let is_port = port.is_empty()
+        || port
+            .strip_prefix(':')
+            .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    is_port.then(|| name.strip_suffix('.').unwrap_or(&name).to_ascii_lowercase())
 }
 
 /// The outermost middleware inside CORS.
@@ -65,8 +77,7 @@ pub(crate) async fn around(
     let begun = tokio::time::Instant::now();
     let span = tracing::info_span!("request", request_id = %id, method = %request.method(), operation = name);
 
-    let host = host_name(request.connection_info().host());
-    let allowed = if info.hosts.is_empty() || info.hosts.contains(&host) {
+    let allowed = if host_name(&request).is_some_and(|host| info.hosts.contains(&host)) {
         match row.and_then(|row| row.permission) {
             None => Ok(()),
             Some(permission) => match access.decide(Caller::Local, permission) {

@@ -10,18 +10,10 @@ CREATE TABLE evidence (
     record      TEXT    NOT NULL
 ) STRICT;
 
-CREATE INDEX evidence_by_kind ON evidence (kind, created_at);
-
 CREATE TRIGGER evidence_is_never_changed BEFORE UPDATE ON evidence
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
 CREATE TRIGGER evidence_is_never_deleted BEFORE DELETE ON evidence
-BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
-
--- INSERT OR REPLACE deletes without asking the trigger above.
-CREATE TRIGGER evidence_is_never_replaced BEFORE INSERT ON evidence
-WHEN EXISTS (SELECT 1 FROM evidence WHERE position = NEW.position)
-    OR EXISTS (SELECT 1 FROM evidence WHERE session_id = NEW.session_id)
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
 -- A whole audit package, compressed, in pieces; its digest stands in the evidence record.
@@ -36,10 +28,6 @@ CREATE TRIGGER package_is_never_changed BEFORE UPDATE ON package_chunk
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
 CREATE TRIGGER package_is_never_deleted BEFORE DELETE ON package_chunk
-BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
-
-CREATE TRIGGER package_is_never_replaced BEFORE INSERT ON package_chunk
-WHEN EXISTS (SELECT 1 FROM package_chunk WHERE position = NEW.position AND piece = NEW.piece)
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
 -- Everything below follows from the evidence and can be rebuilt from it.

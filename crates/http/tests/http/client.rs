@@ -20,13 +20,26 @@ pub(crate) enum Then {
 }
 
 /// A request; what is not set is left out of the bytes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Request {
     method: String,
     target: String,
     headers: Vec<(String, String)>,
     host: bool,
     body: Option<Vec<u8>>,
+}
+
+/// What a failed test shows of it.
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let body = String::from_utf8_lossy(self.body.as_deref().unwrap_or_default());
+        let headers: String = self
+            .headers
+            .iter()
+            .map(|(name, value)| format!(" {name}: {value:.100}"))
+            .collect();
+        write!(f, "{} {:.300}{headers} {body:.300}", self.method, self.target)
+    }
 }
 
 impl Request {

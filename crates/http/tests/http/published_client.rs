@@ -162,12 +162,12 @@ fn the_history_filters_of_the_client_find_what_the_client_shows_under_them() {
 #[test]
 fn the_routes_are_filtered_by_the_server_as_the_client_expects() {
     let server = Server::start();
-    let page = server.get(&b("/routes?owner=payments&action=suppress&limit=50"));
+    let page = server.get(&b("/routes?owner=platform&action=suppress&limit=50"));
     assert!(!items(&page).is_empty());
     for row in items(&page) {
         assert_eq!(row["action"], "suppress");
         let owners = format!("{} {}", row["owner"], row["escalation_owner"]);
-        assert!(owners.contains("payments"), "{row}");
+        assert!(owners.contains("platform"), "{row}");
         for key in [
             "route_id",
             "schedule_id",

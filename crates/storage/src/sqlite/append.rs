@@ -103,11 +103,13 @@ impl<'a> Writing<'a> {
     }
 
     fn index(&mut self, position: i64, interpreted: &Interpreted) -> Result<(), StorageError> {
+        // One row per statement: a statement of several rows would make SQLite keep a journal of its own for each.
+        let mut insert = self
+            .connection
+            .prepare_cached("INSERT INTO posting (term, created_at, position) VALUES (?1, ?2, ?3)")?;
         for term in &interpreted.terms {
             let id = self.term(term.as_str())?;
-            self.connection
-                .prepare_cached("INSERT INTO posting (term, created_at, position) VALUES (?1, ?2, ?3)")?
-                .execute(params![id, interpreted.created_at.micros(), position])?;
+            insert.execute(params![id, interpreted.created_at.micros(), position])?;
             *self.term_counts.entry(id).or_default() += 1;
         }
         Ok(())
@@ -267,11 +269,16 @@ impl<'a> Writing<'a> {
                 .query_row(params![schedule, effective_at], |row| row.get(0))
                 .optional()?,
         };
+        let owner = facts.owner.as_ref().map(cavra_domain::public_safe::Text::as_str);
+        let routes = match plan {
+            Some(plan) => self.routes_for(plan, facts.provider.key(), owner)?,
+            None => Vec::new(),
+        };
         self.connection
             .prepare_cached(
                 "INSERT INTO acknowledgement (position, acknowledgement_id, schedule_id, plan_id, provider_key, owner, \
                  said, acknowledged_by, acknowledged_at, effective_at, external_ref, notes, issuer, subject, verified, \
-                 plan, covers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, NULL, 0)",
+                 plan, covers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             )?
             .execute(params![
                 position,
@@ -279,7 +286,7 @@ impl<'a> Writing<'a> {
                 schedule,
                 facts.plan_id.as_ref().map(cavra_domain::id::PlanId::as_str),
                 facts.provider.key(),
-                facts.owner.as_ref().map(cavra_domain::public_safe::Text::as_str),
+                owner,
                 answer.said.as_str(),
                 answer.acknowledged_by.as_str(),
                 answer.acknowledged_at.micros(),
@@ -289,9 +296,63 @@ impl<'a> Writing<'a> {
                 answer.issuer.as_str(),
                 answer.subject.as_str(),
                 answer.verified,
+                plan,
+                count(&routes),
             ])?;
-        if let Some(plan) = plan {
-            self.link(position, plan)?;
+        for route in routes {
+            self.answer_route(&route, effective_at, position, answer.said)?;
+        }
+        Ok(())
+    }
+
+    /// The routes of a plan that an acknowledgement answers.
+    fn routes_for(
+        &self,
+        plan: i64,
+        provider: &str,
+        owner: Option<&str>,
+    ) -> Result<Vec<Answered>, StorageError> {
+        let routes = self
+            .connection
+            .prepare_cached(
+                "SELECT id, state, (SELECT max(effective_at) FROM route_answer WHERE route = r.id) FROM route r \
+                 WHERE plan = ?1 AND provider_key = ?2 AND (?3 IS NULL OR owner = ?3) AND action = 'deliver' \
+                 ORDER BY id",
+            )?
+            .query_map(params![plan, provider, owner], |row| {
+                Ok(Answered { id: row.get(0)?, state: row.get(1)?, newest: row.get(2)? })
+            })?
+            .collect::<Result<_, _>>()?;
+        Ok(routes)
+    }
+
+    /// Puts an acknowledgement into a route's history, and decides the route's state.
+    fn answer_route(
+        &mut self,
+        route: &Answered,
+        effective_at: i64,
+        acknowledgement: i64,
+        said: AckState,
+    ) -> Result<(), StorageError> {
+        let last = match route.newest {
+            None => true,
+            Some(newest) if newest == effective_at => {
+                self.is_last(route.id, effective_at, acknowledgement)?
+            }
+            Some(newest) => newest < effective_at,
+        };
+        if !last {
+            self.insert_answer(route.id, effective_at, acknowledgement, Transition::Repeat)?;
+            return self.fold(route.id);
+        }
+        let effect = state_of(&route.state)?.on(said);
+        self.insert_answer(route.id, effective_at, acknowledgement, effect)?;
+        if effect == Transition::Change {
+            self.connection
+                .prepare_cached(
+                    "UPDATE route SET state = ?2, revision = revision + 1, answer = ?3 WHERE id = ?1",
+                )?
+                .execute(params![route.id, said.state().as_str(), acknowledgement])?;
         }
         Ok(())
     }
@@ -307,41 +368,13 @@ impl<'a> Writing<'a> {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })?;
         let said = said_of(&said)?;
-        let routes: Vec<(i64, String, Option<i64>)> = self
-            .connection
-            .prepare_cached(
-                "SELECT id, state, (SELECT max(effective_at) FROM route_answer WHERE route = r.id) FROM route r \
-                 WHERE plan = ?1 AND provider_key = ?2 AND (?3 IS NULL OR owner = ?3) AND action = 'deliver' \
-                 ORDER BY id",
-            )?
-            .query_map(params![plan, provider, owner], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-            .collect::<Result<_, _>>()?;
-        for (route, state, newest) in &routes {
-            // A newer acknowledgement has the larger position, so an equal time still puts it last.
-            if newest.is_none_or(|newest| newest <= effective_at)
-                && self.is_last(*route, effective_at, acknowledgement)?
-            {
-                let effect = state_of(state)?.on(said);
-                self.insert_answer(*route, effective_at, acknowledgement, effect)?;
-                if effect == Transition::Change {
-                    self.connection
-                        .prepare_cached(
-                            "UPDATE route SET state = ?2, revision = revision + 1, answer = ?3 WHERE id = ?1",
-                        )?
-                        .execute(params![route, said.state().as_str(), acknowledgement])?;
-                }
-            } else {
-                self.insert_answer(*route, effective_at, acknowledgement, Transition::Repeat)?;
-                self.fold(*route)?;
-            }
-        }
+        let routes = self.routes_for(plan, &provider, owner.as_deref())?;
         self.connection
             .prepare_cached("UPDATE acknowledgement SET plan = ?2, covers = ?3 WHERE position = ?1")?
-            .execute(params![
-                acknowledgement,
-                plan,
-                i64::try_from(routes.len()).unwrap_or(i64::MAX)
-            ])?;
+            .execute(params![acknowledgement, plan, count(&routes)])?;
+        for route in routes {
+            self.answer_route(&route, effective_at, acknowledgement, said)?;
+        }
         Ok(())
     }
 
@@ -433,6 +466,18 @@ impl<'a> Writing<'a> {
             .execute(params![route, state.as_str(), answer])?;
         Ok(())
     }
+}
+
+/// A route that an acknowledgement answers, as it was before.
+struct Answered {
+    id: i64,
+    state: String,
+    /// When the newest answer in its history takes effect.
+    newest: Option<i64>,
+}
+
+fn count(routes: &[Answered]) -> i64 {
+    i64::try_from(routes.len()).unwrap_or(i64::MAX)
 }
 
 fn state_of(text: &str) -> Result<StateName, StorageError> {

@@ -223,7 +223,7 @@ fn open_reader(path: &Path) -> Result<Connection, StorageError> {
     })?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "query_only", true)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    schema::keep_statements(&connection)?;
     Ok(connection)
 }
 
@@ -331,8 +331,21 @@ fn run_group(
             return Err(error);
         }
     };
+    // A job that shares its transaction with nobody needs no savepoint: the transaction is one, and SQLite keeps
+    // no second journal of every page that the job touches.
+    if group.len() == 1
+        && let Some(job) = group.pop_front()
+    {
+        let outcome = run_job(&transaction, state, job.work);
+        let keep = matches!(outcome, Ok(Verdict::Commit));
+        done.push((job.answer, outcome));
+        if keep {
+            transaction.commit()?;
+        }
+        return Ok(());
+    }
     while let Some(job) = group.pop_front() {
-        let outcome = run_job(&mut transaction, state, job.work);
+        let outcome = run_beside_others(&mut transaction, state, job.work);
         done.push((job.answer, outcome));
         // On a full disk or a failing one SQLite itself rolls back the whole transaction. Whatever came next would
         // then be committed statement by statement.
@@ -345,25 +358,30 @@ fn run_group(
     Ok(())
 }
 
-fn run_job(
+/// Runs a job that shares its transaction with others: what it does can be undone alone.
+fn run_beside_others(
     transaction: &mut rusqlite::Transaction<'_>,
     state: &mut WriteState,
     work: WriteJob,
 ) -> Result<Verdict, StorageError> {
     let savepoint = transaction.savepoint()?;
-    let verdict = {
-        let mut writing = append::Writing::begin(&savepoint, state)?;
-        match catch_unwind(AssertUnwindSafe(|| work(&mut writing))) {
-            Ok(Verdict::Commit) => writing.finish().map(|()| Verdict::Commit),
-            Ok(Verdict::Rollback) => Ok(Verdict::Rollback),
-            Err(_) => Err(StorageError::Panicked),
-        }
-    };
+    let verdict = run_job(&savepoint, state, work);
     if matches!(verdict, Ok(Verdict::Commit)) {
         savepoint.commit()?;
-    } else {
+    }
+    verdict
+}
+
+/// Runs a job. Whoever calls undoes what it did unless it says [`Verdict::Commit`].
+fn run_job(connection: &Connection, state: &mut WriteState, work: WriteJob) -> Result<Verdict, StorageError> {
+    let mut writing = append::Writing::begin(connection, state)?;
+    let verdict = match catch_unwind(AssertUnwindSafe(|| work(&mut writing))) {
+        Ok(Verdict::Commit) => writing.finish().map(|()| Verdict::Commit),
+        Ok(Verdict::Rollback) => Ok(Verdict::Rollback),
+        Err(_) => Err(StorageError::Panicked),
+    };
+    if !matches!(verdict, Ok(Verdict::Commit)) {
         state.forget();
-        drop(savepoint);
     }
     verdict
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use super::BUSY_TIMEOUT;
 use crate::StorageError;
@@ -33,8 +34,7 @@ pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<(), Storag
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cache_size", -65_536)?;
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
-    connection.set_prepared_statement_cache_capacity(128);
+    keep_statements(connection)?;
     climb(connection, found).map_err(named)
 }
 
@@ -112,6 +112,14 @@ fn inspect(connection: &Connection, path: &Path) -> Result<i64, StorageError> {
     Ok(found)
 }
 
+/// Prepares each statement once: without the stability guarantee SQLite plans a statement anew whenever a bound value
+/// might suit another index, which no statement here gains from.
+pub(super) fn keep_statements(connection: &Connection) -> Result<(), StorageError> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(())
+}
+
 /// Climbs the ladder in one transaction. Another process may be climbing at the same time, so the format is
 /// read again under the lock.
 fn climb(connection: &Connection, found: i64) -> Result<(), StorageError> {
@@ -140,7 +148,7 @@ fn climb(connection: &Connection, found: i64) -> Result<(), StorageError> {
 pub(super) fn prepare_scratch(connection: &Connection) -> Result<(), StorageError> {
     connection.pragma_update(None, "journal_mode", "OFF")?;
     connection.pragma_update(None, "synchronous", "OFF")?;
-    connection.set_prepared_statement_cache_capacity(128);
+    keep_statements(connection)?;
     for step in LADDER {
         connection.execute_batch(step)?;
     }

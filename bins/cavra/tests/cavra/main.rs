@@ -1,0 +1,9 @@
+//! The program `cavra`, run as people run it.
+#![cfg(test)]
+
+mod commands;
+mod crash;
+mod job;
+mod program;
+mod refusals;
+mod serving;

@@ -1,0 +1,14 @@
+//! The use cases over a store in memory and over files: every test asks what a caller sees, and what is recorded.
+#![cfg(test)]
+
+mod app {
+    mod acknowledging;
+    mod bulk;
+    mod importing;
+    mod packages;
+    mod planning;
+    mod replay;
+    mod scope;
+    mod support;
+    mod viewing;
+}

@@ -1,0 +1,253 @@
+//! A service to test with, and what the tests ask it again and again.
+
+use std::io::{BufReader, Cursor};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use cavra_app::acknowledge::{Acknowledge, Bulk, BulkSelection};
+use cavra_app::import::{ImportOptions, ImportReport, ImportSource, Unwatched};
+use cavra_app::package::{Piece, StoredPackage};
+use cavra_app::views::{Paging, RouteRow};
+use cavra_app::{App, AppError, Settings};
+use cavra_domain::acknowledgement::AckState;
+use cavra_domain::actor::Actor;
+use cavra_domain::bulk::{BulkMode, ListedRoute};
+use cavra_domain::id::{ScheduleId, SequentialIds};
+use cavra_domain::public_safe::Text;
+use cavra_domain::route::{Cycles, FilterTerms, Provider, RouteFilter};
+use cavra_domain::time::{Clock, Timestamp};
+use cavra_storage::sqlite::SqliteStore;
+use cavra_storage::{Store, StoredRecord};
+use serde_json::Value;
+
+pub(crate) fn at(text: &str) -> Timestamp {
+    Timestamp::parse(text).unwrap()
+}
+
+/// When the quickstart store's story is told.
+pub(crate) fn noon() -> Timestamp {
+    at("2026-06-01T12:00:00Z")
+}
+
+/// A clock that moves when it is told to.
+#[derive(Debug)]
+pub(crate) struct HandClock(Mutex<Timestamp>);
+
+impl HandClock {
+    pub(crate) fn set(&self, to: Timestamp) {
+        *self.0.lock().unwrap() = to;
+    }
+
+    pub(crate) fn forward(&self, minutes: u32) {
+        let mut now = self.0.lock().unwrap();
+        *now = now.plus_minutes(minutes);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// A service and its clock.
+pub(crate) struct Service {
+    pub(crate) app: App,
+    pub(crate) clock: Arc<HandClock>,
+}
+
+impl Service {
+    pub(crate) fn over(store: Arc<dyn Store>, settings: Settings) -> Self {
+        let clock = Arc::new(HandClock(Mutex::new(noon())));
+        let ids = Arc::new(SequentialIds::default());
+        Self {
+            app: App::new(store, clock.clone(), ids, settings),
+            clock,
+        }
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self::over(Arc::new(SqliteStore::in_memory().unwrap()), Settings::default())
+    }
+
+    /// With the quickstart store's records.
+    pub(crate) fn quickstart() -> Self {
+        let service = Self::empty();
+        let report = take(&service.app, &quickstart_text()).unwrap();
+        assert_eq!(report.imported_count, 184);
+        service
+    }
+}
+
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../../fixtures")
+        .join(name)
+}
+
+pub(crate) fn quickstart_text() -> String {
+    std::fs::read_to_string(fixture("quickstart.json")).unwrap()
+}
+
+pub(crate) fn quickstart_records() -> Vec<Value> {
+    let store: Value = serde_json::from_str(&quickstart_text()).unwrap();
+    store["items"].as_array().unwrap().clone()
+}
+
+pub(crate) fn source(bytes: impl AsRef<[u8]> + Send + 'static) -> ImportSource {
+    ImportSource::Text(Box::new(BufReader::new(Cursor::new(bytes))))
+}
+
+pub(crate) fn take(app: &App, text: &str) -> Result<ImportReport, AppError> {
+    take_with(app, text, false)
+}
+
+pub(crate) fn take_with(app: &App, text: &str, skip_invalid: bool) -> Result<ImportReport, AppError> {
+    app.import(
+        vec![source(text.to_owned())],
+        ImportOptions { skip_invalid },
+        Box::new(Unwatched),
+    )
+}
+
+pub(crate) fn position(app: &App) -> u64 {
+    app.store().reading(|tx| tx.head()).unwrap().position
+}
+
+pub(crate) fn record(app: &App, session_id: &str) -> Option<StoredRecord> {
+    app.store().reading(|tx| tx.record(session_id)).unwrap()
+}
+
+pub(crate) fn ndjson(app: &App) -> String {
+    let mut text = String::new();
+    app.export_evidence(None, None, &mut |record| {
+        text.push_str(&record.json);
+        text.push('\n');
+        Ok(())
+    })
+    .unwrap();
+    text
+}
+
+pub(crate) fn filter(terms: FilterTerms<'_>) -> RouteFilter {
+    RouteFilter::parse(&terms).unwrap()
+}
+
+pub(crate) fn everything() -> RouteFilter {
+    RouteFilter::default()
+}
+
+pub(crate) fn deliver() -> RouteFilter {
+    RouteFilter::default().or_deliver()
+}
+
+/// Every route that a filter means, page by page; the total is held against it.
+pub(crate) fn rows(app: &App, filter: &RouteFilter, cycles: Cycles) -> Vec<RouteRow> {
+    let mut rows = Vec::new();
+    let mut cursor = None;
+    loop {
+        let paging = Paging {
+            limit: 40,
+            offset: 0,
+            cursor,
+        };
+        let page = app.routes(filter, cycles, &paging).unwrap();
+        rows.extend(page.items);
+        cursor = page.next_cursor;
+        if cursor.is_none() {
+            assert_eq!(page.total, rows.len() as u64);
+            return rows;
+        }
+    }
+}
+
+/// The rows of current routes of one schedule and provider.
+pub(crate) fn rows_of(app: &App, schedule_id: &str, provider: &str) -> Vec<RouteRow> {
+    let filter = filter(FilterTerms {
+        schedule_id,
+        provider,
+        ..FilterTerms::default()
+    });
+    rows(app, &filter, Cycles::Current)
+}
+
+pub(crate) fn states(rows: &[RouteRow]) -> Vec<(&str, &str)> {
+    let mut states: Vec<(&str, &str)> = rows
+        .iter()
+        .map(|row| (row.owner.as_str(), row.acknowledgement_state))
+        .collect();
+    states.sort_unstable();
+    states
+}
+
+pub(crate) fn ana() -> Actor {
+    Actor::local("acknowledged_by", "ana@example.org").unwrap()
+}
+
+pub(crate) fn text(text: &str) -> Text {
+    Text::parse(cavra_domain::acknowledgement::NOTES, text).unwrap()
+}
+
+pub(crate) fn acknowledge(
+    schedule: &str,
+    provider: &str,
+    owner: Option<&str>,
+    said: AckState,
+) -> Acknowledge {
+    Acknowledge {
+        schedule_id: ScheduleId::parse(schedule).unwrap(),
+        provider: Provider::parse(provider).unwrap(),
+        owner: owner.map(text),
+        plan_id: None,
+        said,
+        external_ref: text("CHG-1"),
+        notes: text("seen"),
+        actor: ana(),
+    }
+}
+
+pub(crate) fn bulk(selection: BulkSelection, said: AckState, mode: BulkMode) -> Bulk {
+    Bulk {
+        selection,
+        said,
+        external_ref: text("CHG-2"),
+        notes: text("all of them"),
+        mode,
+        dry_run: false,
+        actor: ana(),
+    }
+}
+
+pub(crate) fn listed(row: &RouteRow) -> ListedRoute {
+    ListedRoute {
+        schedule_id: row.schedule_id.clone(),
+        provider: row.provider.clone(),
+        owner: Some(row.owner.clone()),
+        plan_id: None,
+        external_ref: None,
+        notes: None,
+    }
+}
+
+/// A whole package, joined.
+pub(crate) fn package_text(app: &App, package: &StoredPackage) -> Vec<u8> {
+    let mut whole = Vec::new();
+    for piece in 0.. {
+        match app.package_piece(package, piece).unwrap() {
+            Piece::Text(text) => whole.extend(text),
+            Piece::End => return whole,
+        }
+    }
+    unreachable!("a package ends")
+}
+
+pub(crate) fn package(app: &App, filter: RouteFilter, cycles: Cycles) -> (StoredPackage, Value) {
+    let stored = app.export_package(filter, cycles, &ana()).unwrap();
+    let document = serde_json::from_slice(&package_text(app, &stored)).unwrap();
+    (stored, document)
+}
+
+/// A time as the published store wrote it.
+pub(crate) fn at_published(text: &str) -> Timestamp {
+    Timestamp::parse_published(text).unwrap()
+}
