@@ -294,11 +294,16 @@ fn a_single_flipped_byte_is_found() {
     let database = folder.file("cavra.db");
     run(&["backup", &database, "--database", &original]).succeeded();
     let good = std::fs::read(&database).unwrap();
-    let exported = run(&["export-evidence", "--database", &original]).succeeded().text();
+    let exported = run(&["export-evidence", "--database", &original])
+        .succeeded()
+        .text();
     let places: Vec<usize> = exported
         .lines()
         .filter_map(|record| {
-            let mut found = good.windows(record.len()).enumerate().filter(|(_, window)| *window == record.as_bytes());
+            let mut found = good
+                .windows(record.len())
+                .enumerate()
+                .filter(|(_, window)| *window == record.as_bytes());
             let (place, _) = found.next()?;
             found.next().is_none().then_some(place + record.len() / 2)
         })

@@ -286,6 +286,15 @@ pub(crate) fn post(url: &str, media: &str, body: Vec<u8>) -> Option<(u16, String
     Some((status, String::from_utf8(body).unwrap()))
 }
 
+/// The status of a `POST` of JSON as soon as it is there; none when none came.
+pub(crate) fn status_of(url: &str, body: Vec<u8>) -> Option<u16> {
+    let answer = agent()
+        .post(url)
+        .header("content-type", "application/json")
+        .send(body);
+    Some(answer.ok()?.status().as_u16())
+}
+
 /// Plans with `schedules` times `owners` routes, one record per line.
 pub(crate) fn plans(schedules: usize, owners: usize) -> String {
     let mut lines = String::new();

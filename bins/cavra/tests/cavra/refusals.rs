@@ -103,25 +103,19 @@ fn a_database_that_is_not_there_is_not_made_by_commands_that_only_read() {
     }
 }
 
-/// A program that may not write: as somebody without rights where the tests run as root.
+/// The program as somebody who may not write, also where the tests run as root. `folder` is for a copy of it: the
+/// build's own folder may be closed to others.
 fn powerless(folder: &Folder, arguments: &[&str]) -> Command {
     let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
     if !is_root {
         return cavra(arguments);
     }
-    // The build's folder may be closed to others.
-    let program = folder
-        .path()
-        .parent()
-        .unwrap()
-        .join(format!("cavra-{}", std::process::id()));
-    if !program.exists() {
-        std::fs::copy(env!("CARGO_BIN_EXE_cavra"), &program).unwrap();
-    }
+    let program = folder.file("cavra");
+    std::fs::copy(env!("CARGO_BIN_EXE_cavra"), &program).unwrap();
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new("setpriv");
     command
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
-        .arg(program)
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--", &program])
         .args(arguments);
     command
 }

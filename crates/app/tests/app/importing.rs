@@ -532,3 +532,55 @@ fn one_record_is_taken_by_itself() {
     let refused = service.app.import_record(&json!({"session_id": 7}));
     assert!(matches!(refused, Err(AppError::ImportRefused(_))), "{refused:?}");
 }
+
+#[test]
+fn a_store_is_not_one_record() {
+    let service = Service::empty();
+    let refused = service
+        .app
+        .import_record(&json!({ "items": quickstart_records() }));
+    assert!(matches!(refused, Err(AppError::ImportRefused(report)) if report.refused_count == 1));
+    assert_eq!(position(&service.app), 0);
+}
+
+#[test]
+fn a_json_source_takes_no_lines() {
+    let record = lines(&subset());
+    let json = |text: String| ImportSource::Json(Box::new(std::io::Cursor::new(text)));
+    let service = Service::empty();
+    let refused = import(&service, json(record));
+    assert!(
+        matches!(refused, Err(AppError::ImportUnreadable(_))),
+        "{refused:?}"
+    );
+    assert_eq!(position(&service.app), 0);
+    let taken = import(&service, json(json!({ "items": subset() }).to_string())).unwrap();
+    assert_eq!(taken.imported_count, taken.record_count);
+}
+
+#[test]
+fn a_plan_dated_ahead_does_not_hide_the_cycles_that_begin_meanwhile() {
+    let service = Service::empty();
+    let plan = |id: &str, at: &str, minutes: u64| {
+        json!({
+            "metadata_kind": "go-backend-rollback-drill-notification-plan", "session_id": id, "created_at": at,
+            "schedule_id": "sched-a",
+            "plan": { "route_decisions": [
+                { "provider": "slack", "owner": "ana", "action": "deliver", "acknowledgement_minutes": minutes },
+            ] },
+        })
+        .to_string()
+    };
+    take(&service.app, &plan("gordn-ahead", "2099-01-01T00:00:00Z", 30)).unwrap();
+    let ahead = rows(&service.app, &everything(), Cycles::Current);
+    assert_eq!(
+        ahead[0].created_at,
+        noon(),
+        "its clock began when it was recorded"
+    );
+    service.clock.forward(5);
+    take(&service.app, &plan("gordn-later", "2026-06-01T12:05:00Z", 45)).unwrap();
+    let current = rows(&service.app, &everything(), Cycles::Current);
+    assert_eq!(current.len(), 1);
+    assert_eq!(current[0].plan_id.as_str(), "gordn-later");
+}

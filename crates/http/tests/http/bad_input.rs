@@ -6,6 +6,7 @@ use cavra_http::Limits;
 use serde_json::{Value, json};
 
 use crate::client::{Answer, Request, Then};
+use crate::contract::Contract;
 use crate::server::{B, Server, Written, b};
 
 /// The largest JSON body is 16 MiB.
@@ -14,6 +15,7 @@ const TOO_LARGE: usize = 17 << 20;
 /// A server, and what is written on it.
 struct Unchanged {
     server: Server,
+    contract: Contract,
     before: Written,
 }
 
@@ -24,8 +26,12 @@ impl Unchanged {
 
     fn with(limits: Limits) -> Self {
         let server = Server::with(limits);
-        let before = server.written();
-        Self { server, before }
+        let (contract, before) = (Contract::of(&server), server.written());
+        Self {
+            server,
+            contract,
+            before,
+        }
     }
 
     /// The request is refused with this status and code, in problem+json that names the request, and nothing is
@@ -34,6 +40,10 @@ impl Unchanged {
     fn refuses(&self, request: &Request, status: u16, code: &str) -> Value {
         let answer = self.server.send(request);
         assert_eq!(answer.status, status, "{request:?}: {:.600}", answer.text());
+        if let Some(operation) = self.contract.operation_of(request.method(), request.path()) {
+            let problems = self.contract.problems(operation, &answer);
+            assert!(problems.is_empty(), "{problems:?}");
+        }
         self.refused(&answer, status, code)
     }
 

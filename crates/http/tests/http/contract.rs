@@ -42,6 +42,19 @@ impl Contract {
             .map(|(_, _, operation)| operation["operationId"].as_str().unwrap().to_owned())
     }
 
+    /// The operation that a request is for, by its method and path.
+    pub(crate) fn operation_of(&self, method: &str, path: &str) -> Option<&str> {
+        let segments: Vec<&str> = path.split('/').collect();
+        let matches = |template: &str| {
+            let template: Vec<&str> = template.split('/').collect();
+            let same = |(template, segment): (&&str, &&str)| template.starts_with('{') || template == segment;
+            template.len() == segments.len() && template.iter().zip(&segments).all(same)
+        };
+        self.all()
+            .find(|(template, of, _)| of == method && matches(template))
+            .and_then(|(.., operation)| operation["operationId"].as_str())
+    }
+
     /// Where an answer is not what the description of its operation says.
     pub(crate) fn problems(&self, operation_id: &str, answer: &Answer) -> Vec<String> {
         let Some((.., operation)) = self
