@@ -1,6 +1,6 @@
 //! The HTTP surface of the service (actix-web).
 //!
-//! [`routes`](crate::routes) is the one table of operations; [`openapi::document`] describes it; [`serve`] runs
+//! [`routes`] is the one table of operations; [`openapi::document`] describes it; [`serve`] runs
 //! it. Only `error.rs` knows status codes.
 
 use std::collections::BTreeSet;

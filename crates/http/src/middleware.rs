@@ -45,14 +45,12 @@ fn host_name(request: &ServiceRequest) -> Option<String> {
         (None, Some(host), None) => host.to_str().ok()?,
         (None, ..) => return None,
     };
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => rest
-            .split_once(']')
-            .map(|(name, port)| (format!("[{name}]"), port))?,
-        None => {
-            let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
-            (name.to_owned(), port)
-        }
+    let (name, port) = if let Some(rest) = host.strip_prefix('[') {
+        let (name, port) = rest.split_once(']')?;
+        (format!("[{name}]"), port)
+    } else {
+        let (name, port) = host.split_at(host.find(':').unwrap_or(host.len()));
+        (name.to_owned(), port)
     };
     let is_port = port.is_empty()
         || port

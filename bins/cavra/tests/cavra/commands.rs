@@ -164,7 +164,11 @@ fn a_refused_record_stops_an_import_unless_it_may_be_left_out() {
 fn every_shape_of_a_published_store_is_taken() {
     let folder = Folder::new();
     let records = [record(1), record(2), record(3)];
-    let lines: String = records.iter().map(|record| format!("{record}\n")).collect();
+    let lines = records
+        .iter()
+        .map(Value::to_string)
+        .collect::<Vec<_>>()
+        .join("\n");
     let files = [
         folder.write("object.json", json!({ "items": records }).to_string()),
         folder.write("list.json", json!(records).to_string()),

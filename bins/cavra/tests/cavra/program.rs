@@ -15,7 +15,7 @@ use ureq::Agent;
 pub(crate) const B: &str = "/runtime/go-pilot/rollback-drill-notifications";
 
 /// A program that does not answer at all ends a test with an error instead of a stalled build.
-const STALLED: Duration = Duration::from_secs(180);
+const STALLED: Duration = Duration::from_mins(3);
 
 pub(crate) fn fixture(path: &str) -> String {
     format!("{}/../../fixtures/{path}", env!("CARGO_MANIFEST_DIR"))

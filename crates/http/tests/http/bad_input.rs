@@ -964,7 +964,10 @@ fn a_request_that_is_cut_off_is_never_taken() {
 #[test]
 fn an_import_that_is_cut_takes_nothing() {
     let unchanged = Unchanged::new();
-    let lines: String = (0..100).map(|number| format!("{}\n", record(number))).collect();
+    let lines = (0..100)
+        .map(|number| record(number).to_string())
+        .collect::<Vec<_>>()
+        .join("\n");
     let announced = Request::new("POST", "/evidence/import")
         .header("content-type", "application/x-ndjson")
         .header("content-length", &(lines.len() * 2).to_string());

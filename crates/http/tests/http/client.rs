@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// A server that does not answer at all ends a test with an error instead of a stalled build.
-const STALLED: Duration = Duration::from_secs(120);
+const STALLED: Duration = Duration::from_mins(2);
 
 /// What the sender does once its bytes are out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +33,11 @@ pub(crate) struct Request {
 impl std::fmt::Debug for Request {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let body = String::from_utf8_lossy(self.body.as_deref().unwrap_or_default());
-        let headers: String = self
-            .headers
-            .iter()
-            .map(|(name, value)| format!(" {name}: {value:.100}"))
-            .collect();
-        write!(f, "{} {:.300}{headers} {body:.300}", self.method, self.target)
+        write!(f, "{} {:.300}", self.method, self.target)?;
+        for (name, value) in &self.headers {
+            write!(f, " {name}: {value:.100}")?;
+        }
+        write!(f, " {body:.300}")
     }
 }
 
@@ -187,7 +186,7 @@ fn exchange(address: SocketAddr, bytes: &[u8], then: Then, head_only: bool) -> O
 
 /// Reads until the answer is whole or the server closes.
 fn read_answer(stream: &mut TcpStream, received: &mut Vec<u8>, head_only: bool) -> std::io::Result<()> {
-    let mut piece = [0; 64 << 10];
+    let mut piece = [0; 16 << 10];
     loop {
         match stream.read(&mut piece)? {
             0 => return Ok(()),

@@ -259,14 +259,14 @@ fn every_other_method_on_a_path_is_refused_and_the_answer_names_those_that_are_s
     let server = Server::start();
     let contract = Contract::of(&server);
     let before = server.written();
-    let mut served: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut by_path: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (path, method, _) in contract.all() {
         let path = path
             .replace("{schedule_id}", "checkout-edge-weekly")
             .replace("{audit_id}", "gordackaudit-2f759d2f334d6962");
-        served.entry(path).or_default().insert(method);
+        by_path.entry(path).or_default().insert(method);
     }
-    for (path, methods) in &served {
+    for (path, methods) in &by_path {
         for method in METHODS.iter().filter(|method| !methods.contains(**method)) {
             let answer = server.send(&Request::new(method, path));
             assert_eq!(answer.status, 405, "{method} {path}");
