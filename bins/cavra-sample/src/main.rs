@@ -48,6 +48,7 @@ fn main() -> anyhow::Result<()> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
+    let listener = cavra_http::bind(arguments.listen)?;
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn IdSource>) = match arguments.frozen_clock {
         Some(at) => (Arc::new(FixedClock(at)), Arc::new(SequentialIds::default())),
         None => (Arc::new(SystemClock), Arc::new(SystemIds::default())),
@@ -68,7 +69,6 @@ fn main() -> anyhow::Result<()> {
         clock,
     };
     let options = ServeOptions {
-        listen: arguments.listen,
         workers: 2,
         limits: Limits {
             spool_bytes: usize::MAX,
@@ -77,7 +77,7 @@ fn main() -> anyhow::Result<()> {
         allowed_hosts: Vec::new(),
     };
     actix_web::rt::System::new().block_on(async move {
-        let listening = cavra_http::serve(app, info, &options)?;
+        let listening = cavra_http::serve(app, info, &options, listener)?;
         let ready = |address| {
             writeln!(std::io::stdout(), "listening on http://{address}")?;
             writeln!(

@@ -20,6 +20,7 @@ use crate::options::{Options, options};
 pub(crate) fn run(api: Api) -> anyhow::Result<ExitCode> {
     let options = options(api)?;
     log(&options)?;
+    let listener = cavra_http::bind(options.listen)?;
     let store = Arc::new(SqliteStore::open(&options.database)?);
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn IdSource>) =
         (Arc::new(SystemClock), Arc::new(SystemIds::default()));
@@ -43,13 +44,12 @@ pub(crate) fn run(api: Api) -> anyhow::Result<ExitCode> {
         clock,
     };
     let serve = ServeOptions {
-        listen: options.listen,
         workers: options.workers,
         limits: Limits::default(),
         allowed_hosts: options.allowed_hosts,
     };
     actix_web::rt::System::new().block_on(async move {
-        let listening = cavra_http::serve(app, info, &serve)?;
+        let listening = cavra_http::serve(app, info, &serve, listener)?;
         let served = listening
             .run_until_stopped(|address| writeln!(std::io::stdout(), "listening on http://{address}"))
             .await;

@@ -323,7 +323,7 @@ impl App {
                 now,
                 &counters,
                 &counts,
-                tx.orphans(0)?.0,
+                tx.orphan_count()?,
                 outstanding,
                 latest,
             ))

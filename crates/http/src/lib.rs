@@ -57,8 +57,6 @@ pub struct ServerInfo {
 /// How to serve.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// The address; port 0 picks a free one.
-    pub listen: SocketAddr,
     /// Worker threads.
     pub workers: usize,
     /// What requests may cost.
@@ -131,20 +129,37 @@ impl std::fmt::Debug for Listening {
     }
 }
 
-/// Binds and sets up the server.
+/// Takes the address: before anything else, so that a start which cannot succeed touches no database.
 ///
 /// # Errors
-/// [`ServeError`] when the address is not loopback or not free, or an origin is none.
-pub fn serve(app: App, mut info: ServerInfo, options: &ServeOptions) -> Result<Listening, ServeError> {
+/// [`ServeError`] when the address is not loopback or not free.
+pub fn bind(listen: SocketAddr) -> Result<TcpListener, ServeError> {
     // Nothing is configured that could verify anybody, so only this machine may ask.
-    if !options.listen.ip().is_loopback() {
-        return Err(ServeError::NotLoopback(options.listen));
+    if !listen.ip().is_loopback() {
+        return Err(ServeError::NotLoopback(listen));
     }
+    TcpListener::bind(listen).map_err(|source| ServeError::Listen {
+        address: listen,
+        source,
+    })
+}
+
+/// Sets up the server on a listener from [`bind`].
+///
+/// # Errors
+/// [`ServeError`] when an origin is none, or the server cannot be set up.
+pub fn serve(
+    app: App,
+    mut info: ServerInfo,
+    options: &ServeOptions,
+    listener: TcpListener,
+) -> Result<Listening, ServeError> {
+    let address = listener.local_addr().map_err(ServeError::Start)?;
     info.hosts = ["localhost", "127.0.0.1", "[::1]"]
         .into_iter()
         .map(str::to_owned)
         .collect();
-    info.hosts.insert(match options.listen {
+    info.hosts.insert(match address {
         SocketAddr::V4(address) => address.ip().to_string(),
         SocketAddr::V6(address) => format!("[{}]", address.ip()),
     });
@@ -153,12 +168,6 @@ pub fn serve(app: App, mut info: ServerInfo, options: &ServeOptions) -> Result<L
     for origin in &info.cors_origins {
         check_origin(origin)?;
     }
-    let listen = |source| ServeError::Listen {
-        address: options.listen,
-        source,
-    };
-    let listener = TcpListener::bind(options.listen).map_err(listen)?;
-    let address = listener.local_addr().map_err(listen)?;
     let limits = options.limits;
     let info = web::Data::new(info);
     let app = web::Data::new(app);

@@ -57,7 +57,7 @@ pub enum StorageError {
     #[error("the database `{}` is read-only", .0.display())]
     ReadOnly(PathBuf),
     /// The file is damaged. Nothing is repaired or deleted.
-    #[error("the database is damaged: {0}")]
+    #[error("the database is damaged, and nothing in it was changed; restore a backup: {0}")]
     Corrupt(String),
     /// A record with this id and another content is there already; evidence is never replaced.
     #[error("a record `{0}` with other content is already recorded")]
@@ -314,7 +314,10 @@ pub trait ReadTx {
     ) -> Result<SuppressionCounts, StorageError>;
     /// The dashboard's counters.
     fn counters(&self) -> Result<BTreeMap<String, u64>, StorageError>;
-    /// Acknowledgements that answer no route: how many, and the first `limit` of them.
+    /// How many acknowledgements answer no route, as of the last finished write.
+    fn orphan_count(&self) -> Result<u64, StorageError>;
+    /// Acknowledgements that answer no route: how many, and the first `limit` of them. Counts them one by one, and
+    /// sees what a write has appended so far.
     fn orphans(&self, limit: usize) -> Result<(u64, Vec<StoredRecord>), StorageError>;
     /// A page of history.
     fn history(&self, query: &HistoryQuery<'_>) -> Result<Vec<StoredRecord>, StorageError>;

@@ -161,6 +161,8 @@ fn an_address_beyond_this_machine_is_refused() {
         run(&["api", "--listen", address, "--database", &folder.file("cavra.db")])
             .failed(2, &[address, "not a loopback address", "127.0.0.1"]);
     }
+    let created = std::path::PathBuf::from(folder.file("cavra.db")).exists();
+    assert!(!created, "a start that cannot succeed creates no database");
 }
 
 #[test]

@@ -96,7 +96,6 @@ impl Server {
             clock,
         };
         let options = ServeOptions {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             workers: 1,
             limits,
             allowed_hosts: vec!["drills.internal".to_owned()],
@@ -105,7 +104,8 @@ impl Server {
         let serving = app.clone();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let listening = cavra_http::serve(serving, info, &options).unwrap();
+                let listener = cavra_http::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+                let listening = cavra_http::serve(serving, info, &options, listener).unwrap();
                 started
                     .send((listening.address, listening.server.handle()))
                     .unwrap();

@@ -15,7 +15,7 @@ use cavra_evidence::canonical::canonical_value;
 use cavra_evidence::digest::Digest;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::read::{ROUTE_POSITION, ROUTE_RECORDS, Reading};
+use super::read::{ORPHANS, ROUTE_POSITION, ROUTE_RECORDS, Reading};
 use crate::{Appended, NewRecord, ReadTx, StorageError, WriteTx};
 
 /// What the writer remembers between transactions: ids of terms, which never change once they are there.
@@ -299,10 +299,20 @@ impl<'a> Writing<'a> {
                 plan,
                 count(&routes),
             ])?;
+        if routes.is_empty() {
+            self.count_orphans(1);
+        }
         for route in routes {
             self.answer_route(&route, effective_at, position, answer.said)?;
         }
         Ok(())
+    }
+
+    /// Counts acknowledgements that answer no route, so that nobody has to look for them.
+    fn count_orphans(&mut self, more: i64) {
+        if more != 0 {
+            *self.counters.entry(ORPHANS.to_owned()).or_default() += more;
+        }
     }
 
     /// The routes of a plan that an acknowledgement answers.
@@ -359,19 +369,20 @@ impl<'a> Writing<'a> {
 
     /// Puts an acknowledgement into the histories of the routes that it answers in a plan.
     fn link(&mut self, acknowledgement: i64, plan: i64) -> Result<(), StorageError> {
-        let (provider, owner, said, effective_at): (String, Option<String>, String, i64) = self
+        let (provider, owner, said, effective_at, covered): (String, Option<String>, String, i64, i64) = self
             .connection
             .prepare_cached(
-                "SELECT provider_key, owner, said, effective_at FROM acknowledgement WHERE position = ?1",
+                "SELECT provider_key, owner, said, effective_at, covers FROM acknowledgement WHERE position = ?1",
             )?
             .query_row([acknowledgement], |row| {
-                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
             })?;
         let said = said_of(&said)?;
         let routes = self.routes_for(plan, &provider, owner.as_deref())?;
         self.connection
             .prepare_cached("UPDATE acknowledgement SET plan = ?2, covers = ?3 WHERE position = ?1")?
             .execute(params![acknowledgement, plan, count(&routes)])?;
+        self.count_orphans(i64::from(routes.is_empty()) - i64::from(covered == 0));
         for route in routes {
             self.answer_route(&route, effective_at, acknowledgement, said)?;
         }

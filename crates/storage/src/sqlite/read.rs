@@ -28,6 +28,9 @@ pub(super) const ROUTE_RECORDS: &str = "route_records";
 /// Counter that holds the position of the newest of them.
 pub(super) const ROUTE_POSITION: &str = "route_position";
 
+/// Counter of the acknowledgements that answer no route.
+pub(super) const ORPHANS: &str = "orphaned_acknowledgements";
+
 /// Reads of one transaction.
 pub(super) struct Reading<'a> {
     pub(super) connection: &'a Connection,
@@ -196,7 +199,7 @@ impl ReadTx for Reading<'_> {
         Ok(EvidencePosition {
             record_count: self.counter(ROUTE_RECORDS)?.unsigned_abs(),
             log_position: self.counter(ROUTE_POSITION)?.unsigned_abs(),
-            orphaned_acknowledgement_count: self.orphans(0)?.0,
+            orphaned_acknowledgement_count: self.orphan_count()?,
         })
     }
 
@@ -378,6 +381,10 @@ impl ReadTx for Reading<'_> {
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<_, _>>()?;
         Ok(counters)
+    }
+
+    fn orphan_count(&self) -> Result<u64, StorageError> {
+        Ok(self.counter(ORPHANS)?.unsigned_abs())
     }
 
     fn orphans(&self, limit: usize) -> Result<(u64, Vec<StoredRecord>), StorageError> {

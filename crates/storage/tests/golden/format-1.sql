@@ -144,6 +144,7 @@ INSERT INTO acknowledgement VALUES (6, 'gordack-4', 'payments', 'gordn-9', 'slac
 INSERT INTO counter VALUES ('acknowledgement_audit_package_count', 1);
 INSERT INTO counter VALUES ('acknowledgement_count', 4);
 INSERT INTO counter VALUES ('escalation_plan_count', 1);
+INSERT INTO counter VALUES ('orphaned_acknowledgements', 1);
 INSERT INTO counter VALUES ('plan_count', 2);
 INSERT INTO counter VALUES ('route_position', 6);
 INSERT INTO counter VALUES ('route_records', 6);
