@@ -8,12 +8,12 @@ use cavra_domain::actor::Actor;
 use cavra_domain::audit_package::FilterNote;
 use cavra_domain::bulk::{
     BULK_SCHEMA, BulkAnswer, BulkDocument, BulkMode, Found, ListedRoute, MAX_FILTERED_ROUTES, Outcome,
-    OutcomeCounts, OutcomeReason, RouteOutcome, Selection, decide_bulk,
+    OutcomeCounts, OutcomeReason, RouteOutcome, Selection, decide_bulk, outcome_of,
 };
 use cavra_domain::evidence::PRODUCT;
 use cavra_domain::id::{AcknowledgementId, BulkId, PlanId, ScheduleId};
 use cavra_domain::public_safe::Text;
-use cavra_domain::route::{Cycles, Provider, RouteFilter, StateName, TrackedRoute, Transition};
+use cavra_domain::route::{Cycles, Provider, RouteFilter, StateName, TrackedRoute};
 use cavra_domain::time::Timestamp;
 use cavra_storage::{KnownPlan, ReadTx, RouteQuery, StorageError};
 use schemars::JsonSchema;
@@ -318,10 +318,11 @@ fn route_name(command: &Acknowledge) -> String {
 /// What one answer does to one route.
 fn outcome(tracked: &TrackedRoute, said: AckState, id: &AcknowledgementId) -> Option<RouteOutcome> {
     let previous = tracked.state()?;
-    let (outcome, reason, state) = match previous.on(said) {
-        Transition::Change => (Outcome::Changed, OutcomeReason::None, said.state()),
-        Transition::Repeat => (Outcome::Already, OutcomeReason::AlreadyInState, previous),
-        Transition::Final => (Outcome::Refused, OutcomeReason::ResolvedIsFinal, previous),
+    let (outcome, reason) = outcome_of(previous.on(said));
+    let state = if outcome == Outcome::Changed {
+        said.state()
+    } else {
+        previous
     };
     let route = &tracked.route;
     Some(RouteOutcome {

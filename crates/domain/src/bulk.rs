@@ -205,7 +205,12 @@ pub fn decide(tracked: &TrackedRoute, said: AckState) -> (Outcome, OutcomeReason
     if !tracked.current {
         return (Outcome::Refused, OutcomeReason::Superseded);
     }
-    match state.on(said) {
+    outcome_of(state.on(said))
+}
+
+/// What a transition is to whoever asked for it.
+pub const fn outcome_of(transition: Transition) -> (Outcome, OutcomeReason) {
+    match transition {
         Transition::Change => (Outcome::Changed, OutcomeReason::None),
         Transition::Repeat => (Outcome::Already, OutcomeReason::AlreadyInState),
         Transition::Final => (Outcome::Refused, OutcomeReason::ResolvedIsFinal),
