@@ -197,8 +197,11 @@ fn model(log: &[Value], recorded_at: Timestamp) -> (View, u64) {
     (view, orphans.try_into().unwrap())
 }
 
+/// The orphans, counted one by one; the count that is kept as they come and go has to say the same.
 fn orphans(store: &dyn cavra_storage::Store) -> u64 {
-    read(store, |tx| tx.orphans(0)).unwrap().0
+    let counted = read(store, |tx| tx.orphans(0)).unwrap().0;
+    assert_eq!(read(store, |tx| tx.orphan_count()).unwrap(), counted);
+    counted
 }
 
 proptest! {
