@@ -1,5 +1,6 @@
 //! What every evidence record goes through before it is stored or signed: read strictly, brought into one
-//! canonical form, digested. Pure: no file, no socket, no clock, no randomness.
+//! canonical form, digested, put into a Merkle log; and how a package of it is signed and verified offline. Pure:
+//! no file, no socket, no clock, no randomness.
 //!
 //! ```
 //! use cavra_evidence::{canonical::canonical_value, digest::Digest, strict};
@@ -13,4 +14,8 @@
 
 pub mod canonical;
 pub mod digest;
+pub mod dsse;
+pub mod merkle;
+pub mod note;
 pub mod strict;
+pub mod tiles;

@@ -1,0 +1,236 @@
+//! DSSE envelopes (secure-systems-lab, version 1.0.2): a payload, its type, and signatures over both.
+
+use std::io::{self, Write};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use crate::note::{SigningKey, VerifierKey};
+
+/// The media type of an envelope.
+pub const ENVELOPE_TYPE: &str = "application/vnd.dsse+json";
+
+/// What goes in front of a payload before it is signed (DSSE pre-authentication encoding).
+pub fn pae_prefix(payload_type: &str, payload_bytes: u64) -> String {
+    format!("DSSEv1 {} {payload_type} {payload_bytes} ", payload_type.len())
+}
+
+/// What is signed.
+pub fn pae(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+    let mut message = pae_prefix(payload_type, length).into_bytes();
+    message.extend_from_slice(payload);
+    message
+}
+
+/// Why an envelope cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnvelopeError {
+    /// Not the JSON of an envelope.
+    #[error("not a DSSE envelope")]
+    Json,
+    /// Base64 that is wrong or spelt in another way than it is written here.
+    #[error("the payload or a signature is not base64")]
+    Base64,
+}
+
+/// One signature of an envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvelopeSignature {
+    /// Which key: [`VerifierKey::key_id`].
+    pub key_id: String,
+    /// The signature.
+    pub bytes: Vec<u8>,
+}
+
+/// An envelope, read and not yet verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The payload's type.
+    pub payload_type: String,
+    /// The payload.
+    pub payload: Vec<u8>,
+    /// The signatures; none on an unsigned envelope.
+    pub signatures: Vec<EnvelopeSignature>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Json<'a> {
+    #[serde(borrow)]
+    payload: &'a str,
+    #[serde(rename = "payloadType")]
+    payload_type: String,
+    signatures: Vec<JsonSignature>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonSignature {
+    keyid: String,
+    sig: String,
+}
+
+impl Envelope {
+    /// Reads an envelope: exactly its three members, each once.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`].
+    pub fn parse(text: &[u8]) -> Result<Self, EnvelopeError> {
+        let json: Json<'_> = serde_json::from_slice(text).map_err(|_| EnvelopeError::Json)?;
+        let decode = |text: &str| STANDARD.decode(text).map_err(|_| EnvelopeError::Base64);
+        Ok(Self {
+            payload: decode(json.payload)?,
+            payload_type: json.payload_type,
+            signatures: json
+                .signatures
+                .into_iter()
+                .map(|signature| {
+                    Ok(EnvelopeSignature {
+                        bytes: decode(&signature.sig)?,
+                        key_id: signature.keyid,
+                    })
+                })
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether the envelope has exactly one signature, made by this key. A signature that says that it is another
+    /// key's, or a second one, is not overlooked.
+    pub fn signed_by(&self, key: &VerifierKey) -> bool {
+        match self.signatures.as_slice() {
+            [only] => {
+                only.key_id == key.key_id() && key.verifies(&pae(&self.payload_type, &self.payload), &only.bytes)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The beginning of an envelope: base64 of the payload follows, see [`Base64Pieces`].
+pub const ENVELOPE_OPEN: &str = "{\"payload\":\"";
+
+/// The end of an envelope.
+pub fn envelope_close(payload_type: &str, signature: Option<(&VerifierKey, &[u8])>) -> String {
+    let signatures: Vec<_> = signature
+        .iter()
+        .map(|(key, bytes)| serde_json::json!({ "keyid": key.key_id(), "sig": STANDARD.encode(bytes) }))
+        .collect();
+    format!(
+        "\",\"payloadType\":{},\"signatures\":{}}}",
+        serde_json::json!(payload_type),
+        serde_json::json!(signatures)
+    )
+}
+
+/// Base64 of pieces that come one after the other.
+#[derive(Debug, Default)]
+pub struct Base64Pieces {
+    rest: Vec<u8>,
+}
+
+impl Base64Pieces {
+    /// The text for one more piece, as far as it is decided.
+    pub fn push(&mut self, piece: &[u8]) -> String {
+        self.rest.extend_from_slice(piece);
+        let whole = self.rest.len() - self.rest.len() % 3;
+        let text = STANDARD.encode(self.rest.get(..whole).unwrap_or_default());
+        self.rest.drain(..whole);
+        text
+    }
+
+    /// The last text.
+    pub fn finish(self) -> String {
+        STANDARD.encode(self.rest)
+    }
+}
+
+/// A whole envelope, signed when there is a key.
+///
+/// # Errors
+/// The writer's.
+pub fn seal(payload_type: &str, payload: &[u8], key: Option<&SigningKey>, out: &mut impl Write) -> io::Result<()> {
+    let signature = key.map(|key| (key.verifier(), key.sign(&pae(payload_type, payload))));
+    out.write_all(ENVELOPE_OPEN.as_bytes())?;
+    out.write_all(STANDARD.encode(payload).as_bytes())?;
+    let close = envelope_close(
+        payload_type,
+        signature.as_ref().map(|(key, bytes)| (key, bytes.as_slice())),
+    );
+    out.write_all(close.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(byte: u8) -> SigningKey {
+        SigningKey::new("log", &[byte; 32]).unwrap()
+    }
+
+    fn sealed(key: Option<&SigningKey>) -> Vec<u8> {
+        let mut out = Vec::new();
+        seal("http://example.com/HelloWorld", b"hello world", key, &mut out).unwrap();
+        out
+    }
+
+    /// The example of the DSSE protocol document.
+    #[test]
+    fn the_encoding_of_the_protocols_example_comes_out() {
+        assert_eq!(
+            pae("http://example.com/HelloWorld", b"hello world"),
+            b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
+        );
+    }
+
+    #[test]
+    fn an_envelope_is_read_back_and_verifies_with_its_key_only() {
+        let envelope = Envelope::parse(&sealed(Some(&key(1)))).unwrap();
+        assert_eq!(envelope.payload, b"hello world");
+        assert!(envelope.signed_by(&key(1).verifier()));
+        assert!(!envelope.signed_by(&key(2).verifier()));
+        let unsigned = Envelope::parse(&sealed(None)).unwrap();
+        assert!(unsigned.signatures.is_empty() && !unsigned.signed_by(&key(1).verifier()));
+    }
+
+    #[test]
+    fn unknown_repeated_and_missing_members_are_refused() {
+        for text in [
+            "",
+            "{}",
+            "[]",
+            r#"{"payload":"","payloadType":"a","signatures":[],"more":1}"#,
+            r#"{"payload":"","payload":"","payloadType":"a","signatures":[]}"#,
+            r#"{"payload":"","payloadType":"a"}"#,
+            r#"{"payload":"","payloadType":"a","signatures":[{"keyid":"a"}]}"#,
+        ] {
+            assert_eq!(Envelope::parse(text.as_bytes()), Err(EnvelopeError::Json), "{text}");
+        }
+        for payload in ["a", "aGk", "aGl=", "aG k=", "aGk=\\n"] {
+            let text = format!(r#"{{"payload":"{payload}","payloadType":"a","signatures":[]}}"#);
+            assert!(Envelope::parse(text.as_bytes()).is_err(), "{payload}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn base64_in_pieces_is_base64_of_the_whole(pieces: Vec<Vec<u8>>) {
+            let mut encoder = Base64Pieces::default();
+            let mut text: String = pieces.iter().map(|piece| encoder.push(piece)).collect();
+            text.push_str(&encoder.finish());
+            prop_assert_eq!(text, STANDARD.encode(pieces.concat()));
+        }
+
+        #[test]
+        fn no_flipped_bit_of_an_envelope_goes_unnoticed(at in any::<prop::sample::Index>(), bit in 0..8_u8) {
+            let mut text = sealed(Some(&key(1)));
+            let place = at.index(text.len());
+            text[place] ^= 1 << bit;
+            let verified = Envelope::parse(&text).is_ok_and(|envelope| envelope.signed_by(&key(1).verifier()));
+            prop_assert!(!verified);
+        }
+    }
+}
