@@ -15,6 +15,7 @@
 pub mod canonical;
 pub mod digest;
 pub mod dsse;
+pub mod leaf;
 pub mod merkle;
 pub mod note;
 pub mod strict;

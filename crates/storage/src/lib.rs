@@ -7,7 +7,7 @@
 //!
 //! [`sqlite::SqliteStore`] is the engine of this version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +22,8 @@ use cavra_domain::route::{Cycles, RouteCounts, RouteFilter, TrackedRoute};
 use cavra_domain::suppression::SuppressionCounts;
 use cavra_domain::time::Timestamp;
 use cavra_evidence::digest::Digest;
+use cavra_evidence::leaf::Leaf;
+use cavra_evidence::tiles::TileId;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -131,6 +133,41 @@ pub struct StoredRecord {
     pub sha256: Digest,
     /// Canonical JSON (RFC 8785).
     pub json: String,
+}
+
+impl StoredRecord {
+    /// Its leaf in the log; `upgraded_through` is [`ReadTx::upgraded_through`].
+    pub fn leaf(&self, upgraded_through: u64) -> Leaf {
+        Leaf {
+            imported: self.imported,
+            kind: self.kind.as_str().to_owned(),
+            position: self.position,
+            recorded_at: self.recorded_at,
+            sha256: self.sha256,
+            upgraded: self.position <= upgraded_through,
+        }
+    }
+}
+
+/// The log of one consistent state, as tiles.
+#[derive(Clone, Copy)]
+pub struct LogTiles<'a>(
+    /// The state.
+    pub &'a dyn ReadTx,
+);
+
+impl fmt::Debug for LogTiles<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LogTiles")
+    }
+}
+
+impl cavra_evidence::tiles::Tiles for LogTiles<'_> {
+    type Error = StorageError;
+
+    fn tile(&self, tile: TileId) -> Result<Vec<u8>, StorageError> {
+        self.0.log_tile(tile)
+    }
 }
 
 /// A record to append.
@@ -333,6 +370,16 @@ pub trait ReadTx {
         since: Option<Timestamp>,
         visit: &mut dyn FnMut(StoredRecord) -> Visit,
     ) -> Result<(), StorageError>;
+    /// The positions of the plans and acknowledgements of these schedules, up to `until`, rising.
+    fn evidence_of(&self, schedules: &BTreeSet<ScheduleId>, until: u64) -> Result<Vec<u64>, StorageError>;
+    /// A tile of the log, as far as it is filled; empty when it is not there. The log has one leaf per record.
+    fn log_tile(&self, tile: TileId) -> Result<Vec<u8>, StorageError>;
+    /// The newest record that was stored before there was a log; 0 when there is none.
+    fn upgraded_through(&self) -> Result<u64, StorageError>;
+    /// What witnesses have signed about the log of that size: lines of a signed note.
+    fn cosignatures(&self, size: u64) -> Result<Vec<String>, StorageError>;
+    /// The greatest size, up to `until`, about which a witness has signed something.
+    fn newest_cosigned(&self, until: u64) -> Result<Option<u64>, StorageError>;
     /// One piece of a stored package; `None` behind the last one.
     fn package_piece(&self, position: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError>;
 }
@@ -351,7 +398,9 @@ pub trait WriteTx {
         position: u64,
         pieces: &mut dyn Iterator<Item = std::io::Result<Vec<u8>>>,
     ) -> Result<(), StorageError>;
-    /// The state as this transaction sees it: what it has appended is there.
+    /// Keeps what a witness has signed about the log of that size.
+    fn add_cosignature(&mut self, size: u64, line: &str) -> Result<(), StorageError>;
+    /// The state as this transaction sees it: what it has appended is there, but not yet in the log's tiles.
     fn state(&self) -> &dyn ReadTx;
 }
 

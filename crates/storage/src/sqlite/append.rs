@@ -13,21 +13,49 @@ use cavra_domain::route::{Route, RouteFilter, StateName, Transition};
 use cavra_domain::time::Timestamp;
 use cavra_evidence::canonical::canonical_value;
 use cavra_evidence::digest::Digest;
+use cavra_evidence::leaf::Leaf;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::log;
 use super::read::{ORPHANS, ROUTE_POSITION, ROUTE_RECORDS, Reading};
 use crate::{Appended, NewRecord, ReadTx, StorageError, WriteTx};
 
-/// What the writer remembers between transactions: ids of terms, which never change once they are there.
+/// What the writer remembers between transactions: ids of terms, which never change once they are there; and within
+/// one, the leaves of what its jobs have appended.
 #[derive(Debug, Default)]
 pub(super) struct WriteState {
     terms: HashMap<String, i64>,
+    leaves: Vec<Digest>,
 }
 
 impl WriteState {
     /// Forgets what a rolled-back transaction may have put there.
     pub(super) fn forget(&mut self) {
         self.terms.clear();
+    }
+
+    /// How many leaves wait for [`WriteState::log`].
+    pub(super) const fn waiting(&self) -> usize {
+        self.leaves.len()
+    }
+
+    /// Forgets the leaves behind the first `count`: those of a job that was rolled back.
+    pub(super) fn forget_leaves(&mut self, count: usize) {
+        self.leaves.truncate(count);
+    }
+
+    /// Puts the waiting leaves into the log: one update of the tree for all jobs of a transaction, right before its
+    /// commit.
+    pub(super) fn log(&mut self, connection: &Connection) -> Result<(), StorageError> {
+        let leaves = std::mem::take(&mut self.leaves);
+        if leaves.is_empty() {
+            return Ok(());
+        }
+        let records = Reading::new(connection).head()?.position;
+        let before = records.checked_sub(u64::try_from(leaves.len()).unwrap_or(u64::MAX));
+        let before =
+            before.ok_or_else(|| StorageError::Corrupt("the log is longer than the evidence".to_owned()))?;
+        log::grow(connection, before, &leaves)
     }
 }
 
@@ -560,6 +588,15 @@ impl WriteTx for Writing<'_> {
             ])?;
         self.position = position;
         self.recorded_at = Some(recorded_at);
+        let leaf = Leaf {
+            imported: record.imported,
+            kind: interpreted.kind.as_str().to_owned(),
+            position: position.unsigned_abs(),
+            recorded_at,
+            sha256,
+            upgraded: false,
+        };
+        self.state.leaves.push(leaf.hash());
         self.index(position, &interpreted)?;
         for name in counters(&interpreted.kind, record.value) {
             *self.counters.entry(name).or_default() += 1;
@@ -594,6 +631,13 @@ impl WriteTx for Writing<'_> {
                 bytes.map_err(StorageError::Input)?
             ])?;
         }
+        Ok(())
+    }
+
+    fn add_cosignature(&mut self, size: u64, line: &str) -> Result<(), StorageError> {
+        self.connection
+            .prepare_cached("INSERT INTO log_cosignature (size, line) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+            .execute(params![signed(size)?, line])?;
         Ok(())
     }
 

@@ -8,14 +8,16 @@ use cavra_domain::evidence::{EvidenceKind, payload};
 use cavra_evidence::canonical::canonical_value;
 use cavra_evidence::digest::{Digest, DigestWriter};
 use cavra_evidence::strict;
+use cavra_evidence::merkle;
+use cavra_evidence::tiles::{self, TILE_WIDTH, TileId, TileNodes, Tiles};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use super::append::{Writing, signed};
 use super::read::Reading;
-use super::{SqliteStore, WriteState, open_reader, schema};
-use crate::{Appended, NewRecord, ReadTx, StorageError, WriteTx, unpack};
+use super::{SqliteStore, WriteState, log, open_reader, schema};
+use crate::{Appended, NewRecord, ReadTx, StorageError, StoredRecord, WriteTx, unpack};
 
 /// What a check found wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +35,10 @@ pub struct CheckReport {
     pub record_count: u64,
     /// Packages whose digest was computed again.
     pub package_count: u64,
+    /// Leaves of the log, as the evidence gives it.
+    pub log_size: u64,
+    /// Root of the log, as the evidence gives it.
+    pub log_root: Option<Digest>,
     /// What is wrong; empty when everything is as it should be.
     pub findings: Vec<Finding>,
 }
@@ -50,7 +56,7 @@ const DERIVED: [(&str, &str); 7] = [
 
 impl SqliteStore {
     /// Checks the file's integrity, that the tables and the triggers that keep evidence append-only are there, that
-    /// the log has no gap, that every record is canonical, has its digest and stands under what it says itself, that
+    /// the log has no gap and every leaf and tile that the evidence gives, that every record is canonical, has its digest and stands under what it says itself, that
     /// every package has the digest of its record, and that the tables hold exactly what replaying the evidence
     /// gives. The service may go on meanwhile: the check reads one state.
     ///
@@ -89,14 +95,17 @@ fn check(connection: &Connection, progress: &mut dyn FnMut(u64)) -> Result<Check
     }
     let mut packages = BTreeMap::new();
     let before = report.findings.len();
-    let replayed = replay(connection, &rebuilt, &mut report, &mut packages, progress);
-    report.damage("log", replayed)?;
+    let mut log = Log::begin(connection);
+    let replayed = replay(connection, &rebuilt, &mut report, &mut packages, &mut log, progress);
+    let whole = report.damage("log", replayed)?.is_some();
+    let logged = log.finish(connection, &mut report);
+    report.damage("log", logged)?;
     // A log that is not whole gives another state anyway.
     if report.findings.len() == before {
         let compared = compare(connection, &rebuilt, &mut report);
         report.damage("state", compared)?;
     }
-    let checked = check_packages(connection, packages, &mut report);
+    let checked = check_packages(connection, packages, whole, &mut report);
     report.damage("packages", checked)?;
     Ok(report)
 }
@@ -142,6 +151,7 @@ fn replay(
     rebuilt: &Connection,
     report: &mut CheckReport,
     packages: &mut BTreeMap<u64, Named>,
+    log: &mut Log,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), StorageError> {
     let mut state = WriteState::default();
@@ -158,6 +168,7 @@ fn replay(
             );
             expected = record.position;
         }
+        log.take(&record);
         if Digest::of(record.json.as_bytes()) != record.sha256 {
             report.find(&place, "its digest is not that of its content".to_owned());
         }
@@ -205,6 +216,119 @@ fn replay(
     drop(writing);
     rebuilt.execute_batch("COMMIT")?;
     Ok(())
+}
+
+/// The Merkle log, made anew from the records that are read.
+struct Log {
+    upgraded_through: Result<u64, StorageError>,
+    tiles: Rebuilt,
+    waiting: Vec<Digest>,
+    size: u64,
+}
+
+/// Tiles in memory: a 200th of the evidence.
+#[derive(Default)]
+struct Rebuilt(BTreeMap<TileId, Vec<u8>>);
+
+impl Tiles for Rebuilt {
+    type Error = StorageError;
+
+    fn tile(&self, tile: TileId) -> Result<Vec<u8>, StorageError> {
+        Ok(self.0.get(&tile).cloned().unwrap_or_default())
+    }
+}
+
+impl Log {
+    fn begin(connection: &Connection) -> Self {
+        Self {
+            upgraded_through: log::upgraded_through(connection),
+            tiles: Rebuilt::default(),
+            waiting: Vec::new(),
+            size: 0,
+        }
+    }
+
+    fn take(&mut self, record: &StoredRecord) {
+        let through = self.upgraded_through.as_ref().copied().unwrap_or_default();
+        self.waiting.push(record.leaf(through).hash());
+    }
+
+    /// Names the first leaf, or else the first tile, that is not what the evidence gives; and the checkpoints' own
+    /// table, as far as it can be wrong by itself.
+    fn finish(mut self, connection: &Connection, report: &mut CheckReport) -> Result<(), StorageError> {
+        let mut written = Vec::new();
+        let leaves = std::mem::take(&mut self.waiting);
+        tiles::append(&self.tiles, 0, &leaves, &mut |tile, hashes| {
+            written.push((tile, hashes.to_vec()));
+            Ok(())
+        })?;
+        self.tiles.0.extend(written);
+        self.size = u64::try_from(leaves.len()).unwrap_or(u64::MAX);
+        report.log_size = self.size;
+        report.log_root = tiles_root(&self.tiles, self.size);
+        let size = self.size;
+        match self.upgraded_through {
+            Ok(through) if through > size => report.find(
+                "log",
+                "it says that more records were upgraded than there are".to_owned(),
+            ),
+            Ok(_) => {}
+            Err(error) => return Err(error),
+        }
+        let mut statement = connection.prepare("SELECT level, tile, hashes FROM log_tile ORDER BY level, tile")?;
+        let mut rows = statement.query([])?;
+        let mut expected = self.tiles.0.into_iter();
+        loop {
+            let stored = match rows.next()? {
+                None => None,
+                Some(row) => {
+                    let (level, index): (i64, i64) = (row.get(0)?, row.get(1)?);
+                    let place = u8::try_from(level).ok().zip(u64::try_from(index).ok());
+                    let (level, index) = place.ok_or_else(|| {
+                        StorageError::Corrupt("a stored tile is at an impossible place".to_owned())
+                    })?;
+                    let tile = TileId { level, index };
+                    Some((tile, row.get::<_, Vec<u8>>(2)?))
+                }
+            };
+            match (stored, expected.next()) {
+                (None, None) => break,
+                (Some(stored), Some(fresh)) if stored == fresh => {}
+                (stored, fresh) => {
+                    let (place, problem) = difference(stored, fresh);
+                    report.find(&place, problem);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tiles_root(tiles: &Rebuilt, size: u64) -> Option<Digest> {
+    merkle::root(&TileNodes(tiles), size).ok()
+}
+
+/// What is to be said about the first stored tile that is not the one that the evidence gives.
+fn difference(stored: Option<(TileId, Vec<u8>)>, fresh: Option<(TileId, Vec<u8>)>) -> (String, String) {
+    const HASH_BYTES: usize = 32;
+    let name = |tile: TileId| format!("log tile {}/{}", tile.level, tile.index);
+    match (stored, fresh) {
+        (Some((tile, _)), None) => (name(tile), "it has no evidence".to_owned()),
+        (Some((tile, _)), Some((expected, _))) if tile < expected => (name(tile), "it has no evidence".to_owned()),
+        (Some((tile, hashes)), Some((expected, fresh))) if tile == expected && tile.level == 0 => {
+            let same = hashes
+                .chunks(HASH_BYTES)
+                .zip(fresh.chunks(HASH_BYTES))
+                .take_while(|(stored, fresh)| stored == fresh)
+                .count();
+            let position = tile.index * TILE_WIDTH + u64::try_from(same).unwrap_or_default() + 1;
+            let what = "the log holds another leaf for it: its content, kind, time, origin or place is not what it was";
+            (format!("record {position}"), what.to_owned())
+        }
+        (_, Some((expected, _))) => (name(expected), "it is missing or not what the evidence gives".to_owned()),
+        (None, None) => ("log".to_owned(), String::new()),
+    }
 }
 
 impl CheckReport {
@@ -261,10 +385,23 @@ fn compare(stored: &Connection, rebuilt: &Connection, report: &mut CheckReport) 
 fn check_packages(
     connection: &Connection,
     packages: BTreeMap<u64, Named>,
+    whole: bool,
     report: &mut CheckReport,
 ) -> Result<(), StorageError> {
     let mut pieces =
         connection.prepare("SELECT piece, bytes FROM package_chunk WHERE position = ?1 ORDER BY piece")?;
+    let mut holders = connection.prepare("SELECT DISTINCT position FROM package_chunk ORDER BY position")?;
+    let mut rows = holders.query([])?;
+    while let Some(row) = rows.next()? {
+        let position: i64 = row.get(0)?;
+        // Where reading the records stopped, nobody knows which of the rest are packages.
+        if whole && !u64::try_from(position).is_ok_and(|position| packages.contains_key(&position)) {
+            report.find(
+                &format!("record {position}"),
+                "it is no package, and pieces of one lie under it".to_owned(),
+            );
+        }
+    }
     for (position, named) in packages {
         let mut writer = DigestWriter::new();
         let mut rows = pieces.query(params![signed(position)?])?;

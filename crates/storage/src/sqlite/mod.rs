@@ -22,6 +22,7 @@ use crate::{ReadTx, StorageError, Store, Verdict, WriteJob};
 mod append;
 mod check;
 mod history;
+mod log;
 mod read;
 mod routes;
 mod schema;
@@ -296,6 +297,7 @@ fn commit_group(connection: &mut Connection, state: &mut WriteState, group: Vec<
             run_group(connection, state, &mut group, &mut done).map_err(|error| named(error, path));
         if committed.is_err() {
             state.forget();
+            state.forget_leaves(0);
         }
         for (answer, outcome) in done {
             let outcome = match (&committed, outcome) {
@@ -340,6 +342,7 @@ fn run_group(
         let keep = matches!(outcome, Ok(Verdict::Commit));
         done.push((job.answer, outcome));
         if keep {
+            state.log(&transaction)?;
             transaction.commit()?;
         }
         return Ok(());
@@ -354,6 +357,7 @@ fn run_group(
             return Err(StorageError::Engine(Box::new(lost)));
         }
     }
+    state.log(&transaction)?;
     transaction.commit()?;
     Ok(())
 }
@@ -374,6 +378,7 @@ fn run_beside_others(
 
 /// Runs a job. Whoever calls undoes what it did unless it says [`Verdict::Commit`].
 fn run_job(connection: &Connection, state: &mut WriteState, work: WriteJob) -> Result<Verdict, StorageError> {
+    let waiting = state.waiting();
     let mut writing = append::Writing::begin(connection, state)?;
     let verdict = match catch_unwind(AssertUnwindSafe(|| work(&mut writing))) {
         Ok(Verdict::Commit) => writing.finish().map(|()| Verdict::Commit),
@@ -382,6 +387,7 @@ fn run_job(connection: &Connection, state: &mut WriteState, work: WriteJob) -> R
     };
     if !matches!(verdict, Ok(Verdict::Commit)) {
         state.forget();
+        state.forget_leaves(waiting);
     }
     verdict
 }

@@ -1,6 +1,6 @@
 //! Reads over one connection's state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
@@ -15,10 +15,12 @@ use cavra_domain::route::{
 use cavra_domain::suppression::SuppressionCounts;
 use cavra_domain::time::Timestamp;
 use cavra_evidence::digest::Digest;
+use cavra_evidence::tiles::{TileId, Tiles as _};
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::append::signed;
+use super::log::StoredTiles;
 use super::routes::{self, BREACHED, COLUMNS, FROM, ID_COLUMN};
 use crate::{HistoryQuery, KnownPlan, LogHead, ReadTx, RouteQuery, StorageError, StoredRecord, Total, Visit};
 
@@ -438,6 +440,52 @@ impl ReadTx for Reading<'_> {
             }
         }
         Ok(())
+    }
+
+    fn evidence_of(&self, schedules: &BTreeSet<ScheduleId>, until: u64) -> Result<Vec<u64>, StorageError> {
+        let mut positions = Vec::new();
+        // One pass over each: there may be as many schedules as one likes, and neither table is indexed by them.
+        for table in ["plan", "acknowledgement"] {
+            let mut statement = self
+                .connection
+                .prepare_cached(&format!("SELECT position, schedule_id FROM {table} WHERE position <= ?1"))?;
+            let mut rows = statement.query([signed(until)?])?;
+            while let Some(row) = rows.next()? {
+                let schedule: String = row.get(1)?;
+                let schedule = ScheduleId::parse(&schedule)
+                    .map_err(|_| StorageError::Corrupt("a stored schedule id is unreadable".to_owned()))?;
+                if schedules.contains(&schedule) {
+                    positions.push(row.get(0)?);
+                }
+            }
+        }
+        positions.sort_unstable();
+        Ok(positions)
+    }
+
+    fn log_tile(&self, tile: TileId) -> Result<Vec<u8>, StorageError> {
+        StoredTiles(self.connection).tile(tile)
+    }
+
+    fn upgraded_through(&self) -> Result<u64, StorageError> {
+        super::log::upgraded_through(self.connection)
+    }
+
+    fn cosignatures(&self, size: u64) -> Result<Vec<String>, StorageError> {
+        let mut statement = self
+            .connection
+            .prepare_cached("SELECT line FROM log_cosignature WHERE size = ?1 ORDER BY line")?;
+        let lines = statement
+            .query_map([signed(size)?], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        Ok(lines)
+    }
+
+    fn newest_cosigned(&self, until: u64) -> Result<Option<u64>, StorageError> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT max(size) FROM log_cosignature WHERE size <= ?1")?
+            .query_row([signed(until)?], |row| row.get(0))?)
     }
 
     fn package_piece(&self, position: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError> {

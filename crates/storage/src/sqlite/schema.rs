@@ -12,8 +12,31 @@ use crate::StorageError;
 /// `CAVR`: marks our files.
 const APPLICATION_ID: i64 = 0x4341_5652;
 
+/// One step of the ladder.
+struct Step {
+    /// Tables, indexes, triggers.
+    sql: &'static str,
+    /// What SQL alone cannot do to the rows that are there.
+    then: Option<fn(&Connection) -> Result<(), StorageError>>,
+}
+
+impl Step {
+    /// A step that is only SQL.
+    const fn sql(sql: &'static str) -> Self {
+        Self { sql, then: None }
+    }
+
+    fn take(&self, connection: &Connection) -> Result<(), StorageError> {
+        connection.execute_batch(self.sql)?;
+        self.then.map_or(Ok(()), |then| then(connection))
+    }
+}
+
 /// The ladder: step `n` brings format `n` to `n + 1`. A step is never edited after a release.
-const LADDER: &[&str] = &[include_str!("../../migrations/0001_evidence.sql")];
+const LADDER: &[Step] = &[
+    Step::sql(include_str!("../../migrations/0001_evidence.sql")),
+    Step { sql: include_str!("../../migrations/0005_log.sql"), then: Some(super::log::upgrade) },
+];
 
 /// The format that this version writes.
 #[expect(clippy::cast_possible_wrap, reason = "a ladder has a handful of steps")]
@@ -130,7 +153,7 @@ fn climb(connection: &Connection, found: i64) -> Result<(), StorageError> {
     let climbed = (|| -> Result<(), StorageError> {
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         for step in LADDER.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
-            connection.execute_batch(step)?;
+            step.take(connection)?;
         }
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         connection.pragma_update(None, "user_version", FORMAT)?;
@@ -150,7 +173,7 @@ pub(super) fn prepare_scratch(connection: &Connection) -> Result<(), StorageErro
     connection.pragma_update(None, "synchronous", "OFF")?;
     keep_statements(connection)?;
     for step in LADDER {
-        connection.execute_batch(step)?;
+        step.take(connection)?;
     }
     Ok(())
 }

@@ -54,6 +54,23 @@ CREATE TABLE evidence (
     record      TEXT    NOT NULL
 ) STRICT;
 
+CREATE TABLE log_cosignature (
+    size INTEGER NOT NULL,
+    line TEXT    NOT NULL,
+    PRIMARY KEY (size, line)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE log_tile (
+    level  INTEGER NOT NULL,
+    tile   INTEGER NOT NULL,
+    hashes BLOB    NOT NULL,
+    PRIMARY KEY (level, tile)
+) STRICT;
+
+CREATE TABLE log_upgrade (
+    through INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE package_chunk (
     position INTEGER NOT NULL REFERENCES evidence (position),
     piece    INTEGER NOT NULL,
@@ -127,9 +144,23 @@ BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 CREATE TRIGGER evidence_is_never_deleted BEFORE DELETE ON evidence
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
+CREATE TRIGGER log_is_never_deleted BEFORE DELETE ON log_tile
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+
+CREATE TRIGGER log_only_grows BEFORE UPDATE ON log_tile
+WHEN NEW.level IS NOT OLD.level OR NEW.tile IS NOT OLD.tile
+    OR substr(NEW.hashes, 1, length(OLD.hashes)) IS NOT OLD.hashes
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+
 CREATE TRIGGER package_is_never_changed BEFORE UPDATE ON package_chunk
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
 CREATE TRIGGER package_is_never_deleted BEFORE DELETE ON package_chunk
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
+
+CREATE TRIGGER upgrade_is_never_changed BEFORE UPDATE ON log_upgrade
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
+
+CREATE TRIGGER upgrade_is_never_deleted BEFORE DELETE ON log_upgrade
+BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
 

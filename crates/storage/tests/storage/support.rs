@@ -348,6 +348,7 @@ fn rows_dump(connection: &Connection, table: &str) -> String {
     let mut statement = connection
         .prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2, 3"))
         .or_else(|_| connection.prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2")))
+        .or_else(|_| connection.prepare(&format!("SELECT * FROM {table} ORDER BY 1")))
         .unwrap();
     let columns = statement.column_count();
     let mut rows = statement.query([]).unwrap();
