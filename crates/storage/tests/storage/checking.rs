@@ -15,7 +15,7 @@ use cavra_storage::{Appended, NewRecord, RouteQuery, Store, pack};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use super::support::{Place, append, noon, open, position, quickstart, read, routes, write};
+use super::support::{Numbers, Place, append, noon, open, position, quickstart, read, routes, write};
 
 /// The quickstart store, a bulk over everything that is outstanding, and a package of it.
 fn filled() -> Place {
@@ -467,19 +467,6 @@ fn small() -> Vec<u8> {
     package(store.as_ref());
     drop(store);
     std::fs::read(place.file()).unwrap()
-}
-
-/// A generator of numbers that is the same everywhere (SplitMix64).
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
 }
 
 /// A change of the evidence, or of its log, that leaves the file a good database.
