@@ -26,6 +26,7 @@ pub(crate) fn run(api: Api) -> anyhow::Result<ExitCode> {
         (Arc::new(SystemClock), Arc::new(SystemIds::default()));
     let settings = Settings {
         schedules: options.schedules.clone(),
+        signer: options.signer.map(Arc::new),
         ..Settings::default()
     };
     let app = App::new(store, Arc::clone(&clock), Arc::clone(&ids), settings);

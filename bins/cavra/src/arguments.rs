@@ -35,7 +35,7 @@ pub(crate) enum Command {
     Import(Import),
     /// Write evidence records as NDJSON, one per line, lossless
     ExportEvidence(Export),
-    /// Check the file, the log, every digest, and that the state is what the evidence says
+    /// Check the file, the Merkle log, every digest, and that the state is what the evidence says
     #[command(
         after_help = "Exit codes: 0 everything is as it should be, 1 something is wrong (each finding is named), 2 the \
                             database cannot be read."
@@ -43,6 +43,19 @@ pub(crate) enum Command {
     Check(Check),
     /// Copy the database to a new file, consistently, also while the service runs
     Backup(Backup),
+    /// Verify signed audit packages offline: no network, no server, no database
+    #[command(
+        after_help = "Without --key a package can only be shown to be consistent with itself: whoever made it up could \
+                            have signed it with a key of their own. Exit codes: 0 everything that was asked for was \
+                            checked and is right, 1 something is wrong (the first wrong element is named), 2 a file \
+                            cannot be read."
+    )]
+    Verify(Verify),
+    /// Make, list and rotate signing keys
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Add what witnesses have signed to the evidence log
+    Cosign(Cosign),
     /// Print the OpenAPI 3.1 document
     Openapi,
     /// Print the JSON Schemas of all documents
@@ -105,6 +118,15 @@ pub(crate) struct Api {
         value_delimiter = ','
     )]
     pub(crate) allowed_hosts: Vec<String>,
+    /// Private key that signs checkpoints and packages, of `cavra keys generate` [default: unsigned]
+    #[arg(long, env = "CAVRA_SIGNING_KEY_FILE", value_name = "FILE")]
+    pub(crate) signing_key: Option<PathBuf>,
+    /// The same from an inherited file descriptor; `CAVRA_SIGNING_KEY` may hold the key's text itself
+    #[arg(long, value_name = "NUMBER", conflicts_with = "signing_key")]
+    pub(crate) signing_key_fd: Option<u32>,
+    /// The keys before it [default: FILE.history beside the signing key]
+    #[arg(long, env = "CAVRA_KEY_HISTORY", value_name = "FILE")]
+    pub(crate) key_history: Option<PathBuf>,
     /// Worker threads [default: the machine's cores]
     #[arg(long, env = "CAVRA_WORKERS", value_name = "COUNT")]
     pub(crate) workers: Option<usize>,
@@ -157,6 +179,64 @@ pub(crate) struct Export {
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
+    /// Database file
+    #[arg(long, env = "CAVRA_DATABASE", value_name = "FILE", default_value = "cavra.db")]
+    pub(crate) database: PathBuf,
+    /// A checkpoint that was kept elsewhere: the log has to continue it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// The packages, as `Accept: application/vnd.dsse+json` gives them; `-` for standard input
+    #[arg(required = true, value_name = "PACKAGE")]
+    pub(crate) packages: Vec<PathBuf>,
+    /// The public key that you trust, from somebody other than who gave you the package
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// An earlier package of the same log: proves that nothing was rewritten since
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) previous: Option<PathBuf>,
+    /// Print one JSON object per package
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Make an Ed25519 signing key: FILE (mode 0600), FILE.pub, FILE.history
+    Generate {
+        /// The new private key's file; nothing is overwritten
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// The log's name, one per log [default: cavra.log/ and random digits]
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List the keys of a log, oldest first, from the history beside a key
+    List {
+        /// The private key's file, or its FILE.history
+        file: PathBuf,
+    },
+    /// Make the next key of a log, endorsed by the present one; the present one stays where it is
+    Rotate {
+        /// The present private key
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+        /// The new private key's file; nothing is overwritten
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Cosign {
+    /// A checkpoint of this log with the witnesses' signatures, as a file
+    pub(crate) checkpoint: PathBuf,
+    /// A witness's public key, as a file; each has to have signed
+    #[arg(long = "witness", required = true, value_name = "FILE")]
+    pub(crate) witnesses: Vec<PathBuf>,
     /// Database file
     #[arg(long, env = "CAVRA_DATABASE", value_name = "FILE", default_value = "cavra.db")]
     pub(crate) database: PathBuf,

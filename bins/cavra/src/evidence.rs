@@ -10,8 +10,9 @@ use anyhow::{Context as _, bail};
 use cavra_app::import::{ImportOptions, ImportProgress, ImportReport, ImportSource, Refusal, sniff};
 use cavra_app::system::{SystemClock, SystemIds};
 use cavra_app::{App, AppError, Settings};
+use cavra_evidence::note::{Checkpoint, Note};
 use cavra_storage::published::SQLITE_MAGIC;
-use cavra_storage::sqlite::SqliteStore;
+use cavra_storage::sqlite::{CheckReport, Finding, SqliteStore};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -40,7 +41,8 @@ pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<ExitCode> {
     print(&text)
 }
 
-fn app(store: SqliteStore) -> App {
+/// The use cases over a store, for commands beside the service.
+pub(crate) fn app(store: SqliteStore) -> App {
     App::new(
         Arc::new(store),
         Arc::new(SystemClock),
@@ -193,8 +195,13 @@ pub(crate) fn check(check: &Check) -> anyhow::Result<ExitCode> {
     let watched = Watched::new();
     let report = store.check(&mut |position| watched.bar.set_position(position))?;
     drop(watched);
+    let mut report = report;
+    continues(&app(store), &check.checkpoint, &mut report)?;
     for finding in &report.findings {
         say(&format!("{}: {}", finding.place, finding.problem));
+    }
+    if let Some(root) = report.log_root {
+        say(&format!("the log has {} leaves and the root {root}", report.log_size));
     }
     say(&format!(
         "{} records and {} packages checked, {} findings",
@@ -207,6 +214,34 @@ pub(crate) fn check(check: &Check) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::from(1)
     })
+}
+
+/// Holds the log against checkpoints that were kept elsewhere: whoever can rewrite the whole file can make it fit
+/// together, but not make it fit these.
+fn continues(app: &App, checkpoints: &[PathBuf], report: &mut CheckReport) -> anyhow::Result<()> {
+    for path in checkpoints {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let kept = Note::parse(&text)
+            .and_then(|note| Checkpoint::parse(&note.text))
+            .with_context(|| format!("`{}` is not a checkpoint", path.display()))?;
+        let now = match app.checkpoint(Some(kept.size)) {
+            Err(AppError::NoSuchSize { .. }) => None,
+            other => Note::parse(&other?)
+                .and_then(|note| Checkpoint::parse(&note.text))
+                .ok(),
+        };
+        if now.is_none_or(|now| now.root != kept.root) {
+            report.findings.push(Finding {
+                place: "log".to_owned(),
+                problem: format!(
+                    "it does not continue the checkpoint in `{}`: it was rewritten or cut",
+                    path.display()
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn backup(backup: &Backup) -> anyhow::Result<ExitCode> {

@@ -7,7 +7,9 @@ use clap::Parser as _;
 mod api;
 mod arguments;
 mod evidence;
+mod keys;
 mod options;
+mod verify;
 
 use arguments::{Arguments, Command};
 
@@ -28,6 +30,9 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::ExportEvidence(export) => evidence::export(&export),
         Command::Check(check) => evidence::check(&check),
         Command::Backup(backup) => evidence::backup(&backup),
+        Command::Verify(arguments) => verify::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
+        Command::Cosign(arguments) => keys::cosign(&arguments),
         Command::Openapi => evidence::print_json(cavra_http::openapi::document()),
         Command::Schemas => evidence::print_json(&cavra_http::openapi::schemas()),
         Command::Completions { shell } => arguments::completions(shell),

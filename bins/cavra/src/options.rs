@@ -7,9 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use cavra_app::plan::ScheduleSettings;
 use cavra_domain::schedule::{Days, Mode};
+use cavra_evidence::package::Signer;
 use serde::Deserialize;
 
 use crate::arguments::{Api, LogFormat};
+use crate::keys;
 
 /// The file's options; unknown ones are refused.
 #[derive(Debug, Default, Deserialize)]
@@ -26,6 +28,8 @@ struct File {
     cors_origins: Option<Vec<String>>,
     public_api_base_url: Option<String>,
     allowed_hosts: Option<Vec<String>>,
+    signing_key: Option<PathBuf>,
+    key_history: Option<PathBuf>,
     workers: Option<usize>,
     log: Option<String>,
     log_format: Option<LogFormat>,
@@ -41,6 +45,7 @@ pub(crate) struct Options {
     pub(crate) cors_origins: Vec<String>,
     pub(crate) public_api_base_url: String,
     pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) signer: Option<Signer>,
     pub(crate) workers: usize,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
@@ -92,7 +97,17 @@ pub(crate) fn options(api: Api) -> anyhow::Result<Options> {
     if workers == 0 {
         bail!("`workers` must be at least 1");
     }
+    let signing_key = match api.signing_key_fd {
+        Some(_) => None,
+        None => api.signing_key.or(file.signing_key),
+    };
+    let signer = keys::signer(
+        signing_key.as_deref(),
+        api.signing_key_fd,
+        api.key_history.or(file.key_history).as_deref(),
+    )?;
     Ok(Options {
+        signer,
         listen: api
             .listen
             .or(file.listen)
@@ -165,7 +180,7 @@ mod tests {
         let file: File = toml::from_str(
             "listen = \"127.0.0.1:1\"\ndatabase = \"x.db\"\nimport = [\"a\"]\nschedule = [\"b\"]\ndrill_history = \"c\"\n\
              backend_mode = \"promoted\"\ndue_soon_days = 1.5\nhistory_max_age_days = 2.0\ncors_origins = [\"https://d\"]\n\
-             public_api_base_url = \"https://e\"\nallowed_hosts = [\"f\"]\nworkers = 3\nlog = \"warn\"\nlog_format = \"json\"",
+             public_api_base_url = \"https://e\"\nallowed_hosts = [\"f\"]\nsigning_key = \"g\"\nkey_history = \"h\"\nworkers = 3\nlog = \"warn\"\nlog_format = \"json\"",
         )
         .unwrap();
         assert_eq!((file.workers, file.log_format), (Some(3), Some(LogFormat::Json)));

@@ -10,6 +10,7 @@ use cavra_domain::bulk::{BulkMode, ConflictingRoutes, OutcomeCounts, OutcomeReas
 use cavra_domain::id::IdSource;
 use cavra_domain::schedule::ScheduleError;
 use cavra_domain::time::{Clock, Timestamp};
+use cavra_evidence::package::Signer;
 pub use cavra_storage::StorageError;
 use cavra_storage::{NewRecord, ReadTx, Store, WriteTx};
 use serde_json::Value;
@@ -19,7 +20,9 @@ pub mod acknowledge;
 pub mod import;
 pub mod package;
 pub mod plan;
+pub mod log;
 pub mod sample;
+pub mod signed;
 pub mod system;
 pub mod views;
 
@@ -75,6 +78,17 @@ pub enum AppError {
     /// Storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+    /// The log has no such size.
+    #[error("`{size}` is no size of the log up to here, which has {head} leaves")]
+    NoSuchSize {
+        /// What was asked for.
+        size: u64,
+        /// What there is.
+        head: u64,
+    },
+    /// The package was made elsewhere, so nothing here can prove it.
+    #[error("the package `{0}` was made elsewhere; only packages of this service can be proven")]
+    NotOurs(String),
     /// The package could not be put together.
     #[error("the package could not be put together")]
     Spool(#[source] std::io::Error),
@@ -102,6 +116,8 @@ pub struct Settings {
     /// How many bytes of a package are put together in memory before a temporary file takes over;
     /// `usize::MAX` never writes a file.
     pub spool_bytes: usize,
+    /// The key that signs checkpoints and packages; without one they say that they are unsigned.
+    pub signer: Option<Arc<Signer>>,
 }
 
 impl Default for Settings {
@@ -109,6 +125,7 @@ impl Default for Settings {
         Self {
             schedules: plan::ScheduleSettings::default(),
             spool_bytes: 16 << 20,
+            signer: None,
         }
     }
 }

@@ -18,5 +18,7 @@ pub mod dsse;
 pub mod leaf;
 pub mod merkle;
 pub mod note;
+pub mod package;
 pub mod strict;
 pub mod tiles;
+pub mod verify;

@@ -315,7 +315,7 @@ impl Note {
         let mut of_key = self
             .signatures
             .iter()
-            .filter(|signature| signature.name == key.name && signature.hash == key.hash());
+            .filter(|signature| signature.is_by(key));
         let Some(signature) = of_key.next() else {
             return Err(NoteError::Unsigned(key.key_id()));
         };
@@ -338,6 +338,13 @@ impl Note {
         } else {
             Err(wrong())
         }
+    }
+}
+
+impl NoteSignature {
+    /// Whether the line says that it is this key's.
+    pub fn is_by(&self, key: &VerifierKey) -> bool {
+        self.name == key.name && self.hash == key.hash()
     }
 }
 

@@ -342,6 +342,7 @@ impl From<AppError> for Problem {
                 tracing::error!(problem = %detail, "a configured file cannot be read");
                 Self::new(Code::Internal, detail)
             }
+            AppError::NoSuchSize { .. } | AppError::NotOurs(_) => Self::new(Code::UnknownReference, detail),
             AppError::Storage(error) => error.into(),
             AppError::Spool(_) => {
                 tracing::error!(

@@ -70,11 +70,11 @@ fn build() -> Value {
         output: settings().for_serialize().into_generator(),
     };
     let problem = generators.output.subschema_for::<ProblemDocument>();
-    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for operation in TABLE {
         let described = describe(operation, &mut generators, &problem);
         paths
-            .entry(operation.path)
+            .entry(described_path(operation.path))
             .or_default()
             .insert(operation.method.as_str().to_lowercase(), described);
     }
@@ -154,6 +154,7 @@ fn parameters(operation: &Operation, generators: &mut Generators) -> Vec<Value> 
         .path
         .split('/')
         .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .map(|part| part.split(':').next().unwrap_or(part))
         .map(|name| {
             json!({
                 "name": name,
@@ -195,10 +196,17 @@ fn parameters(operation: &Operation, generators: &mut Generators) -> Vec<Value> 
     parameters
 }
 
+/// A path as OpenAPI writes it: without the pattern that lets a parameter hold slashes.
+fn described_path(path: &str) -> String {
+    path.replace(":.*}", "}")
+}
+
 /// A path parameter's value in the quickstart data.
 fn example(name: &str) -> &'static str {
     match name {
         "schedule_id" => "payments-ledger-monthly",
+        "size" => "1",
+        "tile" => "0/000.p/1",
         "audit_id" => "gordackaudit-2f759d2f334d6962",
         _ => "",
     }
@@ -220,6 +228,23 @@ fn not_null(mut schema: Value) -> Value {
 fn responses(operation: &Operation, generators: &mut Generators, problem: &Schema) -> Value {
     let content = match operation.output {
         Output::Json(schema) => json!({ "application/json": { "schema": schema(&mut generators.output) } }),
+        Output::JsonOrEnvelope(schema) => json!({
+            "application/json": { "schema": schema(&mut generators.output) },
+            "application/vnd.dsse+json": { "schema": {
+                "type": "object",
+                "description": "A DSSE envelope; its payload is described in docs/verify/FORMAT.md.",
+                "properties": {
+                    "payload": { "type": "string", "contentEncoding": "base64" },
+                    "payloadType": { "type": "string" },
+                    "signatures": { "type": "array", "items": {
+                        "type": "object",
+                        "properties": { "keyid": { "type": "string" }, "sig": { "type": "string" } },
+                        "required": ["keyid", "sig"],
+                    } },
+                },
+                "required": ["payload", "payloadType", "signatures"],
+            } },
+        }),
         Output::Text(media) => json!({ (media): { "schema": { "type": "string" } } }),
     };
     let mut responses = Map::new();

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Problem};
-use crate::handlers::{acknowledgements, console, evidence, notifications, operations};
+use crate::handlers::{acknowledgements, console, evidence, log, notifications, operations};
 use crate::wire;
 
 /// A method of the table.
@@ -62,6 +62,8 @@ pub(crate) enum Body {
 pub(crate) enum Output {
     /// JSON.
     Json(SchemaOf),
+    /// JSON, or a signed package when the caller asks for one.
+    JsonOrEnvelope(SchemaOf),
     /// Text of another media type.
     Text(&'static str),
 }
@@ -163,8 +165,8 @@ pub(crate) static TABLE: &[Operation] = &[
         permission: Some(Permission::AuditPackageCreate),
         query: schema::<wire::NoQuery>,
         body: Body::Json(schema::<wire::AuditPackageBody>),
-        output: Output::Json(schema::<PackageAnswer>),
-        problems: &[],
+        output: Output::JsonOrEnvelope(schema::<PackageAnswer>),
+        problems: &[Code::UnknownReference],
         handler: || web::post().to(acknowledgements::create_package),
     },
     Operation {
@@ -174,9 +176,9 @@ pub(crate) static TABLE: &[Operation] = &[
         published_name: None,
         summary: "A stored audit package, the same bytes each time",
         permission: Some(Permission::EvidenceRead),
-        query: schema::<wire::NoQuery>,
+        query: schema::<wire::PackageQuery>,
         body: Body::None,
-        output: Output::Json(any_package),
+        output: Output::JsonOrEnvelope(any_package),
         problems: &[Code::UnknownReference, Code::NotPublicSafe],
         handler: || web::get().to(acknowledgements::package),
     },
@@ -296,6 +298,45 @@ pub(crate) static TABLE: &[Operation] = &[
         output: Output::Json(schema::<ImportReport>),
         problems: &[Code::ImportRefused],
         handler: || web::post().to(evidence::import),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/log/checkpoint",
+        id: "logCheckpoint",
+        published_name: None,
+        summary: "The evidence log's newest checkpoint, a signed note (C2SP tlog-checkpoint)",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Text(log::CHECKPOINT_TYPE),
+        problems: &[],
+        handler: || web::get().to(log::checkpoint),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/log/checkpoint/{size}",
+        id: "logCheckpointAt",
+        published_name: None,
+        summary: "The checkpoint of an earlier size, with what witnesses have signed under it",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Text(log::CHECKPOINT_TYPE),
+        problems: &[Code::UnknownReference],
+        handler: || web::get().to(log::checkpoint_at),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/log/tile/{tile:.*}",
+        id: "logTile",
+        published_name: None,
+        summary: "A tile of hashes or a bundle of leaves (C2SP tlog-tiles); the path is LEVEL/INDEX or entries/INDEX",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Text(log::TILE_TYPE),
+        problems: &[Code::UnknownReference],
+        handler: || web::get().to(log::tile),
     },
     Operation {
         method: Method::Get,

@@ -1,6 +1,7 @@
 //! Acknowledging and audit packages.
 
-use actix_web::{HttpResponse, web};
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
 use cavra_app::App;
 use cavra_app::acknowledge::{Acknowledged, BulkDone};
 use cavra_app::package::{Piece, StoredPackage};
@@ -8,9 +9,9 @@ use cavra_domain::id::AuditId;
 use futures_util::stream::{self, Stream};
 
 use super::{Answer, run};
-use crate::error::Problem;
+use crate::error::{Code, Problem};
 use crate::extract::{Json, Permitted, Query};
-use crate::wire::{AcknowledgementBody, AuditPackageBody, BulkBody, NoQuery};
+use crate::wire::{AcknowledgementBody, AuditPackageBody, BulkBody, NoQuery, PackageQuery};
 
 pub(crate) async fn acknowledge(
     app: web::Data<App>,
@@ -37,12 +38,21 @@ pub(crate) async fn bulk(
 
 pub(crate) async fn create_package(
     app: web::Data<App>,
+    request: HttpRequest,
     Permitted(caller): Permitted,
     Query(NoQuery {}): Query<NoQuery>,
     Json(body): Json<AuditPackageBody>,
 ) -> Answer<HttpResponse> {
+    let signed = wants_envelope(&request);
+    let consistent_with = body.consistent_with();
+    if consistent_with.is_some() && !signed {
+        return Err(Problem::at(Code::InvalidValue, "/consistent_with", ONLY_SIGNED).into());
+    }
     let (filter, cycles, actor) = body.command(caller)?;
     let package = run(&app, move |app| app.export_package(filter, cycles, &actor)).await?;
+    if signed {
+        return envelope(app, package, consistent_with).await;
+    }
     let before = "{\"audit_package\":".to_owned();
     let after = format!(
         ",\"metadata\":{},\"actor\":{}}}",
@@ -57,14 +67,63 @@ pub(crate) async fn create_package(
 pub(crate) async fn package(
     app: web::Data<App>,
     Permitted(_): Permitted,
+    request: HttpRequest,
     audit_id: web::Path<String>,
-    Query(NoQuery {}): Query<NoQuery>,
+    Query(query): Query<PackageQuery>,
 ) -> Answer<HttpResponse> {
+    let signed = wants_envelope(&request);
+    let consistent_with = query.consistent_with();
+    if consistent_with.is_some() && !signed {
+        return Err(Problem::at(Code::InvalidValue, "consistent_with", ONLY_SIGNED).into());
+    }
     let audit_id = AuditId::parse(&audit_id).map_err(Problem::from)?;
     let package = run(&app, move |app| app.package(&audit_id)).await?;
+    if signed {
+        return envelope(app, package, consistent_with).await;
+    }
     let body = pieces(app, package, String::new(), String::new());
     Ok(HttpResponse::Ok()
         .content_type("application/json")
+        .streaming(body))
+}
+
+/// What is said about a parameter that only a signed package knows.
+const ONLY_SIGNED: &str = "is for signed packages: ask with `Accept: application/vnd.dsse+json`";
+
+/// Whether the caller asks for the signed form: the envelope's media type is named, and not refused.
+fn wants_envelope(request: &HttpRequest) -> bool {
+    request
+        .headers()
+        .get_all(header::ACCEPT)
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let media = parts.next().unwrap_or_default();
+            let refused = parts.any(|part| {
+                let weight = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
+                weight.is_some_and(|weight| weight.parse() == Ok(0.0))
+            });
+            media.eq_ignore_ascii_case(cavra_app::signed::ENVELOPE_TYPE) && !refused
+        })
+}
+
+/// The signed form of a package, piece by piece.
+async fn envelope(
+    app: web::Data<App>,
+    package: StoredPackage,
+    consistent_with: Option<u64>,
+) -> Answer<HttpResponse> {
+    let signed = run(&app, move |app| app.signed_package(&package, consistent_with)).await?;
+    let body = stream::try_unfold((app, Some(signed)), |(app, signed)| async move {
+        let Some(mut signed) = signed else {
+            return Ok(None);
+        };
+        let (piece, signed) = run(&app, move |_| signed.next_piece().map(|piece| (piece, signed))).await?;
+        Ok::<_, actix_web::Error>(piece.map(|piece| (web::Bytes::from(piece), (app, Some(signed)))))
+    });
+    Ok(HttpResponse::Ok()
+        .content_type(cavra_app::signed::ENVELOPE_TYPE)
         .streaming(body))
 }
 

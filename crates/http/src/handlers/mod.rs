@@ -8,6 +8,7 @@ use crate::error::{Code, Problem};
 pub(crate) mod acknowledgements;
 pub(crate) mod console;
 pub(crate) mod evidence;
+pub(crate) mod log;
 pub(crate) mod notifications;
 pub(crate) mod operations;
 

@@ -438,9 +438,17 @@ pub struct AuditPackageBody {
     cycle: Option<String>,
     /// Who makes it; `console` when it is left out. In open local mode it is kept as unverified.
     generated_by: Option<String>,
+    /// Only for the signed form: the size of an earlier log, as an earlier package or checkpoint names it. The
+    /// package then proves that nothing was rewritten since.
+    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    consistent_with: Option<u64>,
 }
 
 impl AuditPackageBody {
+    pub(crate) const fn consistent_with(&self) -> Option<u64> {
+        self.consistent_with
+    }
+
     pub(crate) fn command(self, caller: Caller) -> Result<(RouteFilter, Cycles, Actor), Problem> {
         let mut checks = Checks::default();
         let actor = author(&mut checks, caller, self.generated_by.as_ref());
@@ -460,6 +468,22 @@ impl AuditPackageBody {
             return Err(incomplete());
         };
         Ok((filter, cycles, actor))
+    }
+}
+
+/// Parameters of a stored package.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PackageQuery {
+    /// Only for the signed form: the size of an earlier log, as an earlier package or checkpoint names it. The
+    /// package then proves that nothing was rewritten since.
+    #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
+    consistent_with: Option<u64>,
+}
+
+impl PackageQuery {
+    pub(crate) const fn consistent_with(&self) -> Option<u64> {
+        self.consistent_with
     }
 }
 

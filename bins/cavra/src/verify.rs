@@ -1,0 +1,92 @@
+//! `cavra verify`: reads files, asks nobody.
+
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use cavra_evidence::package::Scope;
+use cavra_evidence::verify::{Trust, Verdict, Verification, verify_with};
+use serde_json::json;
+
+use crate::arguments::Verify;
+use crate::evidence::print;
+use crate::keys::read_public;
+
+pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    if path.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        io::stdin()
+            .read_to_end(&mut bytes)
+            .context("cannot read standard input")?;
+        return Ok(bytes);
+    }
+    fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
+}
+
+pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
+    let key = verify.key.as_deref().map(read_public).transpose()?;
+    let previous = verify.previous.as_deref().map(read).transpose()?;
+    let mut code = ExitCode::SUCCESS;
+    for path in &verify.packages {
+        let package = read(path)?;
+        let found = verify_with(&package, previous.as_deref(), Trust { key: key.as_ref() });
+        if found.verdict == Verdict::Failed {
+            code = ExitCode::from(1);
+        }
+        let text = if verify.json {
+            let mut line = serde_json::to_value(&found)?;
+            if let Some(line) = line.as_object_mut() {
+                line.insert("package".to_owned(), json!(path.display().to_string()));
+            }
+            format!("{line}\n")
+        } else {
+            sentences(path, &found)
+        };
+        print(text.as_bytes())?;
+    }
+    Ok(code)
+}
+
+/// A verification for people.
+fn sentences(path: &Path, found: &Verification) -> String {
+    let mut lines = vec![format!("{}: {}", path.display(), verdict(found))];
+    if let Some(failure) = &found.failure {
+        lines.push(format!("  first wrong element: {}: {}", failure.element, failure.problem));
+    }
+    if let (Some(audit_id), Some(size), Some(root)) = (&found.audit_id, found.tree_size, found.root) {
+        lines.push(format!("  package {audit_id}, log of {size} leaves, root {root}"));
+    }
+    if found.failure.is_none() {
+        lines.push(format!(
+            "  {} routes recomputed from {} records ({} imported, {} from before the log)",
+            found.route_count, found.record_count, found.imported_count, found.upgraded_count
+        ));
+        lines.push(match found.scope {
+            Some(Scope::Whole) => "  whole population: every leaf of the log is in it, nothing can be left out".to_owned(),
+            _ => "  filtered scope: what is in it is proven; how many routes the filter left out is the signer's word"
+                .to_owned(),
+        });
+        lines.push(found.signed_by.as_ref().map_or_else(
+            || "  nobody signed it".to_owned(),
+            |key| format!("  signed by {key}"),
+        ));
+        if let Some(size) = found.previous_tree_size {
+            lines.push(format!("  nothing was rewritten since the log had {size} leaves"));
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// A verdict in words.
+pub(crate) const fn verdict(found: &Verification) -> &'static str {
+    match found.verdict {
+        Verdict::Verified => "verified with the key that was given",
+        Verdict::ConsistentOnly => {
+            "consistent with itself only: no key was given out of band, so anybody may have made it"
+        }
+        Verdict::Failed => "NOT verified",
+    }
+}
