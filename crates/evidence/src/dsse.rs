@@ -1,10 +1,14 @@
 //! DSSE envelopes (secure-systems-lab, version 1.0.2): a payload, its type, and signatures over both.
 
+use std::fmt;
 use std::io::{self, Write};
+use std::marker::PhantomData;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::note::{SigningKey, VerifierKey};
 
@@ -55,14 +59,36 @@ pub struct Envelope {
     pub signatures: Vec<EnvelopeSignature>,
 }
 
+/// What has to be a JSON object: serde would take a list of the members' values as well.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Members<T> {
+            type Value = T;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(members))
+            }
+        }
+
+        deserializer.deserialize_map(Members(PhantomData)).map(Object)
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Json<'a> {
-    #[serde(borrow)]
-    payload: &'a str,
+struct Json {
+    payload: String,
     #[serde(rename = "payloadType")]
     payload_type: String,
-    signatures: Vec<JsonSignature>,
+    signatures: Vec<Object<JsonSignature>>,
 }
 
 #[derive(Deserialize)]
@@ -78,15 +104,15 @@ impl Envelope {
     /// # Errors
     /// [`EnvelopeError`].
     pub fn parse(text: &[u8]) -> Result<Self, EnvelopeError> {
-        let json: Json<'_> = serde_json::from_slice(text).map_err(|_| EnvelopeError::Json)?;
+        let Object(json): Object<Json> = serde_json::from_slice(text).map_err(|_| EnvelopeError::Json)?;
         let decode = |text: &str| STANDARD.decode(text).map_err(|_| EnvelopeError::Base64);
         Ok(Self {
-            payload: decode(json.payload)?,
+            payload: decode(&json.payload)?,
             payload_type: json.payload_type,
             signatures: json
                 .signatures
                 .into_iter()
-                .map(|signature| {
+                .map(|Object(signature)| {
                     Ok(EnvelopeSignature {
                         bytes: decode(&signature.sig)?,
                         key_id: signature.keyid,
@@ -202,6 +228,8 @@ mod tests {
             "",
             "{}",
             "[]",
+            r#"["","a",[]]"#,
+            r#"{"payload":"","payloadType":"a","signatures":[["a",""]]}"#,
             r#"{"payload":"","payloadType":"a","signatures":[],"more":1}"#,
             r#"{"payload":"","payload":"","payloadType":"a","signatures":[]}"#,
             r#"{"payload":"","payloadType":"a"}"#,

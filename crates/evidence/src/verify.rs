@@ -187,6 +187,10 @@ fn check(envelope: &[u8], trust: Trust<'_>, found: &mut Verification) -> Result<
 
     let payload: Payload = serde_json::from_slice(&envelope.payload)
         .map_err(|_| whole(Check::Payload, "it is not the JSON of a signed audit package"))?;
+    // One spelling: what is hashed and signed is what was read.
+    if !payload.to_text().is_ok_and(|text| text == envelope.payload) {
+        return Err(whole(Check::Payload, "it is not written as a signed audit package is"));
+    }
     if payload.schema_version != PACKAGE_SCHEMA {
         return Err(whole(Check::Payload, "its schema is not one that is known here"));
     }

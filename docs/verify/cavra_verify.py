@@ -1,0 +1,500 @@
+#!/usr/bin/env python3
+"""Verify signed CAVRA audit packages offline. Independent of the service: Python's library and `cryptography` only.
+
+    cavra_verify.py PACKAGE... [--key FILE] [--previous PACKAGE]
+
+It prints one JSON object per package, with the checks and elements of `cavra verify`; FORMAT.md describes the format.
+Exit codes: 0 everything that was asked for was checked and is right, 1 something is wrong, 2 a file cannot be read.
+"""
+import argparse, base64, hashlib, json, re, sys
+from bisect import insort
+from datetime import datetime, timedelta, timezone
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+PAYLOAD_TYPE = "application/vnd.cavra.audit-package+json"
+SCHEMA, UNSIGNED = "cavra.signed-audit-package.v1", "cavra.unsigned"
+PLAN = "go-backend-rollback-drill-notification-plan"
+ACK = "go-backend-rollback-drill-notification-ack"
+PACKAGE = "go-backend-rollback-drill-acknowledgement-audit-package"
+STATES, EPOCH = ["acknowledged", "dismissed", "escalated", "resolved"], datetime(1970, 1, 1, tzinfo=timezone.utc)
+CATEGORIES = ["deliver", "maintenance_window", "owner_calendar", "healthy_schedule", "other"]
+TERMS = ["schedule_id", "owner", "provider", "state", "action", "category", "breached"]
+
+class At: """What is being checked, as check and element: whatever goes wrong is that element's fault."""
+def at(check, element=None): At.check, At.element = check, element or check
+def need(*holds):
+    if not all(holds): raise ValueError(f"wrong at {At.element}")
+
+# --- JSON, digests, times ------------------------------------------------------------------------------------------
+def once(pairs):
+    need(len(dict(pairs)) == len(pairs))
+    return dict(pairs)
+def refuse(constant): raise ValueError(f"{constant} is no JSON")
+def read_json(text_):
+    value = json.loads(text_, object_pairs_hook=once, parse_constant=refuse)
+    # Encoding refuses lone surrogates.
+    if re.search(r"\\u[dD][89a-fA-F]", text_): json.dumps(value, ensure_ascii=False).encode("utf-8")
+    return value
+def strict(value, depth=0):
+    """Whether a value has a canonical form here: safe numbers, at most 64 levels."""
+    if isinstance(value, (dict, list)):
+        items = value.values() if isinstance(value, dict) else value
+        return depth < 64 and all(strict(one, depth + 1) for one in items)
+    return isinstance(value, (str, bool)) or value is None or abs(value) <= 2**53 - 1
+def number(value):
+    """A float of at most 2^53 as ECMAScript writes it."""
+    digits, _, exponent = repr(value).partition("e")
+    if value == int(value): return str(int(value))
+    if not exponent: return digits
+    if int(exponent) < -6: return f"{digits}e{int(exponent)}"
+    sign, digits = ("-", digits[1:]) if digits[0] == "-" else ("", digits)
+    return f"{sign}0.{'0' * (-int(exponent) - 1)}{digits.replace('.', '')}"
+def canonical(value):
+    """RFC 8785."""
+    if isinstance(value, dict):
+        order = sorted(value, key=lambda key: key.encode("utf-16-be"))
+        return "{" + ",".join(canonical(key) + ":" + canonical(value[key]) for key in order) + "}"
+    if isinstance(value, list): return "[" + ",".join(map(canonical, value)) + "]"
+    return number(value) if isinstance(value, float) else compact(value)
+def compact(value): return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+def sha256(data): return hashlib.sha256(data).digest()
+def unbase64(text_):
+    data = base64.b64decode(text_.encode("ascii"), validate=True)
+    need(base64.b64encode(data).decode() == text_)
+    return data
+RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+def micros(text_, published=False):
+    """Microseconds since 1970. A published time may lack its offset; it is UTC then."""
+    text_ = text_.strip() if published else text_
+    match = RFC3339.fullmatch(text_) or (published and RFC3339.fullmatch(text_ + "Z"))
+    day, clock, fraction, zone = match.groups()
+    zone = "+00:00" if zone in "Zz" else zone
+    whole = datetime.fromisoformat(f"{day}T{clock}{zone}") - EPOCH
+    return whole // timedelta(microseconds=1) + int(((fraction or "") + "000000")[:6])
+LATEST = micros("9999-12-31T23:59:59.999999Z")
+def time_text(at_):
+    moment = EPOCH + timedelta(microseconds=at_)
+    return f"{moment.year:04}-{moment:%m-%dT%H:%M:%S}.{moment.microsecond:06}Z"
+
+# --- Keys, notes, the tree -----------------------------------------------------------------------------------------
+class Key:
+    """A public key, NAME+HASH+BASE64."""
+    def __init__(self, text_):
+        self.text = text_.strip()
+        self.name, self.hash, encoded = self.text.split("+", 2)
+        data = unbase64(encoded)
+        need(0 < len(self.name) <= 200, self.name.isprintable(), not re.search(r"\s", self.name))
+        need(len(data) == 33, data[0] == 1, self.hash == sha256(self.name.encode() + b"\n" + data)[:4].hex())
+        self.id, self.public = f"{self.name}+{self.hash}", Ed25519PublicKey.from_public_bytes(data[1:])
+    def verifies(self, message, signature):
+        try: self.public.verify(signature, message)
+        except InvalidSignature: return False
+        return True
+def read_note(note):
+    """Text and signatures [(name, key hash, signature)] of a signed note."""
+    split_ = note.rfind("\n\n")
+    need(note.endswith("\n"), len(note) > 1)
+    if split_ < 0: return note, []
+    signatures = []
+    for line in note[split_ + 2 : -1].split("\n"):
+        dash, name, encoded = line.split(" ", 2)
+        data = unbase64(encoded)
+        need(dash == "\u2014", 0 < len(name) <= 200, "+" not in name, len(data) >= 4)
+        signatures.append((name, data[:4].hex(), data[4:]))
+    return note[: split_ + 1], signatures
+def note_signed(note, key):
+    text_, signatures = read_note(note)
+    own = [signature for name, hash_, signature in signatures if (name, hash_) == (key.name, key.hash)]
+    return len(own) == 1 and key.verifies(text_.encode(), own[0])
+def leaf_hash(text_): return sha256(b"\0" + text_.encode())
+def node_hash(left, right): return sha256(b"\1" + left + right)
+def half(size): return 1 << (size - 1).bit_length() - 1
+def root_of(leaves):
+    """RFC 9162 2.1.1."""
+    if len(leaves) < 2: return leaves[0] if leaves else sha256(b"")
+    return node_hash(root_of(leaves[: half(len(leaves))]), root_of(leaves[half(len(leaves)) :]))
+def included(leaf, index, size, proof):
+    """The root that an inclusion proof (RFC 9162 2.1.3) leads to, from the top down."""
+    need(index < size, bool(proof) == (size > 1))
+    if size == 1: return leaf
+    middle, *below = half(size), *proof[:-1]
+    if index < middle: return node_hash(included(leaf, index, middle, below), proof[-1])
+    return node_hash(proof[-1], included(leaf, index - middle, size - middle, below))
+def consistent(old, new, proof, old_root):
+    """The two roots that a consistency proof (RFC 9162 2.1.4) leads to; old_root only where it is a node itself."""
+    if old == new:
+        need(len(proof) == (old_root is None))
+        return (old_root or proof[0],) * 2
+    need(proof)
+    middle, *below = half(new), *proof[:-1]
+    if old <= middle:
+        left = consistent(old, middle, below, old_root)
+        return left[0], node_hash(left[1], proof[-1])
+    return tuple(node_hash(proof[-1], right) for right in consistent(old - middle, new - middle, below, None))
+
+# --- Routes and their state ----------------------------------------------------------------------------------------
+def text(holder, key, default=None):
+    value = holder.get(key) if isinstance(holder, dict) else None
+    return value if isinstance(value, str) and value else default
+def texts(holder, key): return [one for one in holder.get(key) or [] if isinstance(one, str)]
+def normalised(name): return name.strip().lower().replace("-", "_")
+def caseless(name): return "".join(letter.lower() for letter in name).replace("\u03c2", "\u03c3")
+def choice(value, allowed):
+    value = normalised(value) if value not in (None, "") else allowed[0]
+    need(value in allowed)
+    return value
+def minutes(value):
+    if isinstance(value, str): value = int(value.strip()) if re.fullmatch(r"[+-]?\d+", value.strip(), re.ASCII) else 0
+    elif isinstance(value, bool) or not isinstance(value, (int, float)): value = 0
+    return int(value) if int(value) > 0 else 60
+def route_id(plan_id, created_at, key, owner):
+    """A UUIDv7 whose random bits are a digest of what makes the route."""
+    parts = [part.encode() for part in ("route", plan_id, key, owner)]
+    rest = bytearray(sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts))[:10])
+    rest[0], rest[2] = 0x70 | rest[0] & 0x0F, 0x80 | rest[2] & 0x3F
+    digits = (max(created_at // 1000, 0).to_bytes(8, "big")[2:] + rest).hex()
+    return "gordroute-" + "-".join(digits[a:b] for a, b in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32)))
+
+class Route:
+    def __init__(self, plan, decision):
+        self.plan, self.provider = plan, text(decision, "provider", "").strip()
+        self.key, self.owner = normalised(self.provider), text(decision, "owner", "release-governance")
+        self.escalation_owner = text(decision, "escalation_owner", self.owner)
+        self.action = choice(decision.get("action"), ["deliver", "suppress"])
+        self.minutes = minutes(decision.get("acknowledgement_minutes"))
+        available = (decision.get("owner_availability") or {}).get("available")
+        own = normalised(text(decision, "category", ""))
+        if self.action == "deliver": self.category = "deliver"
+        elif isinstance(decision.get("maintenance_window"), dict): self.category = "maintenance_window"
+        elif available is False: self.category = "owner_calendar"
+        elif "healthy" in text(decision, "reason", "").lower(): self.category = "healthy_schedule"
+        else: self.category = own if own in CATEGORIES[1:] else "other"
+        self.id = route_id(plan["id"], plan["at"], self.key, self.owner)
+        self.deadline = min(plan["at"] + self.minutes * 60_000_000, LATEST)
+        self.answer, self.revision, self.history = None, 0, []
+    def reached(self): return self.answer["said"] if self.answer else "outstanding"
+    def state(self): return self.reached() if self.action == "deliver" else "not_required"
+    def breached(self, now): return self.state() in ("outstanding", "escalated") and now >= self.deadline
+    def fold(self, history):
+        """Entries are effective time, position, effect, acknowledgement; the state follows from their order."""
+        before, self.answer, self.history = self.answer, None, history
+        for entry in history:
+            said, state = entry[3]["said"], self.reached()
+            entry[2] = "repeat" if state == said else "final" if state == "resolved" else "change"
+            if entry[2] == "change": self.answer = entry[3]
+        self.revision += self.answer is not before
+    def entry(self, now):
+        answer, state, shown = self.answer or {}, self.state(), ("acknowledged_by", "external_ref", "notes")
+        history = [{
+            "acknowledgement_id": ack["id"], "acknowledgement_state": ack["said"], "effect": effect,
+            "acknowledged_at": time_text(ack["at"]), **{name: ack[name] for name in (*shown, "issuer", "subject", "verified")}
+        } for _, _, effect, ack in self.history]
+        return {
+            "route_id": self.id, "schedule_id": self.plan["schedule"], "plan_id": self.plan["id"],
+            "provider": self.provider, "owner": self.owner, "escalation_owner": self.escalation_owner,
+            "route_action": self.action, "category": self.category, "route_created_at": time_text(self.plan["at"]),
+            "acknowledgement_state": state, "acknowledged": state in ("acknowledged", "resolved"),
+            "acknowledged_at": time_text(answer["at"]) if answer else "", "acknowledgement_id": answer.get("id", ""),
+            **{name: answer.get(name, "") for name in shown}, "breached": self.breached(now), "revision": self.revision,
+            "age_minutes": ((now - self.plan["at"]) * 2 + 600_000) // 1_200_000 / 100,
+            "acknowledgement_minutes": self.minutes, "acknowledgements": history}
+    def left_out_by(self, filters, now):
+        owner = caseless(self.owner) + "\x1f" + caseless(self.escalation_owner)
+        holds = (
+            filters["schedule_id"] in ("", self.plan["schedule"]), filters["owner"] in owner,
+            not filters["provider"] or normalised(filters["provider"]) == self.key,
+            filters["state"] in ("", self.state()), filters["action"] in ("", self.action),
+            filters["category"] in ("", self.category), filters["breached"] in (None, self.breached(now)))
+        return next((term for term, hold in zip(TERMS, holds) if not hold), None)
+
+class Replay:
+    """The state that plans and acknowledgements, in log order, lead to."""
+    def __init__(self): self.plans, self.schedules, self.acks = {}, {}, {}
+    def apply(self, leaf, record):
+        document = record.get("plan" if leaf["kind"] == PLAN else "acknowledgement")
+        document = document if isinstance(document, dict) else record
+        created = text(record, "created_at") or text(document, "generated_at") or text(document, "acknowledged_at")
+        schedule = (text(record, "schedule_id") or text(document, "schedule_id")).strip()
+        arrive = self.plan if leaf["kind"] == PLAN else self.ack
+        arrive(leaf, record, document, schedule, micros(created, True), micros(leaf["recorded_at"]))
+    def plan(self, _, record, document, schedule, created, recorded):
+        plan = {"id": record["session_id"], "schedule": schedule, "at": min(created, recorded), "routes": {}}
+        decisions = document.get("route_decisions")
+        if decisions is None:
+            key = "acknowledgement_required_providers"
+            owner = ", ".join(texts(document, "owners")) or "release-governance"
+            decisions = [{"provider": one, "owner": owner} for one in texts(record, key) or texts(document, key)]
+        for route in (Route(plan, decision) for decision in decisions): plan["routes"].setdefault(route.id, route)
+        siblings, place = self.schedules.setdefault(schedule, []), (plan["at"], plan["id"])
+        newer = min((sibling[0] for sibling in siblings if sibling > place), default=LATEST + 1)
+        insort(siblings, place)
+        self.plans[plan["id"]] = plan
+        acks = sorted(self.acks.get(schedule, []), key=lambda ack: (ack["effective"], ack["position"]))
+        named = [ack for ack in acks if ack["plan"] is None and ack["plan_id"] == plan["id"]]
+        floating = [ack for ack in acks if ack["plan_id"] is None and plan["at"] <= ack["effective"] < newer]
+        for ack in named + floating:
+            for route in ack["plan"]["routes"].values() if ack["plan"] else []:
+                kept = [entry for entry in route.history if entry[3] is not ack]
+                if len(kept) != len(route.history): route.fold(kept)
+            self.link(ack, plan)
+    def ack(self, leaf, record, document, schedule, created, recorded):
+        actor, at_ = document.get("actor"), text(document, "acknowledged_at")
+        at_ = micros(at_, True) if at_ else created
+        verified = isinstance(actor, dict) and actor.get("verified") is True and not leaf["imported"]
+        said = document.get("acknowledgement_state") or record.get("acknowledgement_state")
+        by = text(document, "acknowledged_by") or text(record, "acknowledged_by") or text(record, "signer", "")
+        ack = {
+            "id": record["session_id"], "position": leaf["position"], "said": choice(said, STATES), "at": at_,
+            "effective": min(at_, recorded), "acknowledged_by": by, "owner": text(document, "owner"),
+            "provider": normalised(text(document, "provider") or text(record, "provider")), "verified": verified,
+            "plan_id": text(document, "plan_id") or text(record, "plan_id"), "notes": text(document, "notes", ""),
+            "external_ref": text(document, "external_ref", ""), "issuer": text(actor, "issuer", ""),
+            "subject": text(actor, "subject", ""), "plan": None, "covers": 0}
+        self.acks.setdefault(schedule, []).append(ack)
+        if ack["plan_id"] is None:
+            began = [place for place in self.schedules.get(schedule, []) if place[0] <= ack["effective"]]
+            plan = self.plans[began[-1][1]] if began else None
+        else:
+            plan = self.plans.get(ack["plan_id"])
+        if plan and plan["schedule"] == schedule: self.link(ack, plan)
+    def link(self, ack, plan):
+        routes = [route for route in plan["routes"].values() if route.action == "deliver" and
+                  route.key == ack["provider"] and ack["owner"] in (None, route.owner)]
+        ack["plan"], ack["covers"] = plan, len(routes)
+        for route in routes:
+            entry = [ack["effective"], ack["position"], "repeat", ack]
+            route.fold(sorted([*route.history, entry], key=lambda entry: entry[:2]))
+    def routes(self, current_only):
+        current = {siblings[-1][1] for siblings in self.schedules.values()}
+        plans = [plan for plan in self.plans.values() if not current_only or plan["id"] in current]
+        routes = [route for plan in plans for route in plan["routes"].values()]
+        return sorted(routes, key=lambda route: (route.plan["at"], route.id), reverse=True)
+    def orphans(self): return sum(ack["covers"] == 0 for acks in self.acks.values() for ack in acks)
+
+# --- The checks, in the order of `cavra verify` ---------------------------------------------------------------------
+def shape(value, form):
+    """Whether a value has the form: a type, a list of a form, or a dict of forms in that order."""
+    if isinstance(form, dict):
+        same = isinstance(value, dict) and list(value) == list(form)
+        return same and all(shape(value[key], form[key]) for key in form)
+    if isinstance(form, list): return isinstance(value, list) and all(shape(one, form[0]) for one in value)
+    if form is None: return value is None or isinstance(value, str)
+    if form == "digest": return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+    return type(value) is form and (form is not int or 0 <= value < 2**64)
+
+FORM = {
+    "schema_version": str, "audit_package": str, "records": [{"leaf": str, "proof": ["digest"], "record": str}],
+    "leaves": [str], "consistency": [{"size": int, "proof": ["digest"]}], "keys": [{"key": str, "endorsement": None}],
+    "checkpoint": str, "manifest": {
+        "audit_id": str, "scope": str, "package_sha256": "digest", "package_bytes": int, "record_count": int,
+        "leaf_count": int, "tree_size": int, "root": "digest", "signed": bool}}
+def open_envelope(data):
+    at("envelope")
+    envelope = read_json(data.decode("utf-8"))
+    need(set(envelope) == {"payload", "payloadType", "signatures"}, isinstance(envelope["signatures"], list))
+    for one in envelope["signatures"]: need(set(one) == {"keyid", "sig"}, isinstance(one["keyid"], str))
+    signatures = [(one["keyid"], unbase64(one["sig"])) for one in envelope["signatures"]]
+    raw = unbase64(envelope["payload"])
+    need(envelope["payloadType"] == PAYLOAD_TYPE)
+    at("payload")
+    payload = read_json(raw.decode("utf-8"))
+    need(shape(payload, FORM), payload["manifest"]["scope"] in ("whole", "filtered"))
+    need(compact(payload) == raw.decode("utf-8"), payload["schema_version"] == SCHEMA)
+    return raw, payload, signatures
+def open_keys(entries):
+    at("keys")
+    keys = []
+    for entry in entries:
+        key, note = Key(entry["key"]), entry["endorsement"]
+        need(key.text == entry["key"], (note is None) == (not keys))
+        if keys:
+            old, said = keys[-1], read_note(note)[0]
+            begin = f"cavra-key-rotation/v1\n{old.text}\n{key.text}\n"
+            need(old.name == key.name, note_signed(note, old), said.startswith(begin), said[-1] == "\n")
+            micros(said[len(begin) : -1])
+        keys.append(key)
+    return keys
+def check_signature(raw, keys, signatures, trusted):
+    at("signature")
+    if not keys: return need(not signatures, trusted is None)
+    need(trusted is None or trusted.text in [key.text for key in keys], len(signatures) == 1)
+    message = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(raw)} ".encode() + raw
+    need(signatures[0][0] == keys[-1].id, keys[-1].verifies(message, signatures[0][1]))
+def open_checkpoint(note, keys):
+    at("checkpoint")
+    origin, size, root, end = read_note(note)[0].split("\n")
+    need(not end, re.fullmatch("0|[1-9][0-9]*", size), int(size) < 2**64, len(unbase64(root)) == 32)
+    need(origin == (keys[-1].name if keys else UNSIGNED), not keys or note_signed(note, keys[-1]))
+    return int(size), unbase64(root)
+def check_manifest(payload, size, root, keys):
+    manifest, data = payload["manifest"], payload["audit_package"].encode()
+    for element, said, found in (
+        ("checkpoint", (manifest["tree_size"], manifest["root"]), (size, root.hex())),
+        ("records", manifest["record_count"], len(payload["records"])),
+        ("leaves", manifest["leaf_count"], len(payload["leaves"])), ("keys", manifest["signed"], bool(keys)),
+        ("audit_package", (manifest["package_sha256"], manifest["package_bytes"]), (sha256(data).hex(), len(data))),
+    ):
+        at("manifest", element)
+        need(said == found)
+def open_leaf(text_):
+    leaf = read_json(text_)
+    form = {"imported": bool, "kind": str, "position": int, "recorded_at": str, "sha256": "digest"}
+    need(shape(leaf, form | ({"upgraded": bool} if leaf.get("upgraded") is True else {})), compact(leaf) == text_)
+    need(leaf["position"] > 0, time_text(micros(leaf["recorded_at"])) == leaf["recorded_at"])
+    return leaf
+def is_evidence(leaf): return leaf["kind"] in (PLAN, ACK)
+def check_records(payload, size, root):
+    records, hashes = [], {}
+    for place, packed in enumerate(payload["records"]):
+        at("records", f"records[{place}]")
+        leaf = open_leaf(packed["leaf"])
+        at("records", f"record {leaf['position']}")
+        need(not records or records[-1][0]["position"] < leaf["position"])
+        need(sha256(packed["record"].encode()).hex() == leaf["sha256"])
+        record = read_json(packed["record"])
+        need(strict(record), canonical(record) == packed["record"])
+        kind = record.get("metadata_kind") if isinstance(record, dict) else None
+        need((kind if isinstance(kind, str) else "") == leaf["kind"])
+        records.append((leaf, record))
+    if payload["manifest"]["scope"] == "filtered":
+        at("records", "leaves"), need(not payload["leaves"])
+        for packed, (leaf, _) in zip(payload["records"], records):
+            at("records", f"record {leaf['position']}")
+            proof = [bytes.fromhex(one) for one in packed["proof"]]
+            need(included(leaf_hash(packed["leaf"]), leaf["position"] - 1, size, proof) == root)
+        return records, []
+    for packed, (leaf, _) in zip(payload["records"], records):
+        at("records", f"record {leaf['position']}")
+        need(not packed["proof"])
+        hashes[leaf["position"]] = leaf_hash(packed["leaf"])
+    for place, text_ in enumerate(payload["leaves"]):
+        at("records", f"leaves[{place}]")
+        leaf = open_leaf(text_)
+        need(leaf["position"] not in hashes)
+        hashes[leaf["position"]] = leaf_hash(text_)
+    for expected, position in enumerate(sorted(hashes), 1):
+        at("records", f"leaf {expected}")
+        need(position == expected)
+    at("records", "leaves")
+    leaves = [hashes[position] for position in sorted(hashes)]
+    need(len(leaves) == size, root_of(leaves) == root)
+    return records, leaves
+
+def check_package(payload, records, size):
+    at("package")
+    (leaf, record), audit_id, data = records[-1], payload["manifest"]["audit_id"], payload["audit_package"].encode()
+    need(leaf["position"] == size, leaf["kind"] == PACKAGE, not leaf["imported"], record["session_id"] == audit_id)
+    summary = record.get("acknowledgement_audit_package")
+    summary = summary if isinstance(summary, dict) else record
+    need(summary.get("package_sha256") == sha256(data).hex(), summary.get("package_bytes") == len(data))
+    package = read_json(payload["audit_package"])
+    need(isinstance(package, dict), strict(package), package["audit_id"] == audit_id)
+    whole = all(term in ("action", "cycle") or value in (None, "") for term, value in package["filters"].items())
+    need(whole == (payload["manifest"]["scope"] == "whole"))
+    return package
+def read_scope(package):
+    filters, until = package["filters"], package["evidence"]["log_position"]
+    need(sorted(filters) == sorted([*TERMS, "cycle"]), filters["cycle"] in ("current", "all"), type(until) is int)
+    allowed = {"state": ["outstanding", *STATES], "action": ["deliver", "suppress"], "category": CATEGORIES}
+    for term in TERMS[:-1]:
+        need(filters[term].strip() == filters[term], term not in allowed or filters[term] in ("", *allowed[term]))
+    need(filters["breached"] in (None, True, False), caseless(filters["owner"]) == filters["owner"])
+    return filters, micros(package["as_of"]["at"] if "as_of" in package else package["generated_at"]), until
+def check_routes(payload, package, records):
+    at("routes")
+    filters, now, until = read_scope(package)
+    evidence = [(leaf, record) for leaf, record in records if is_evidence(leaf)]
+    for leaf, _ in evidence:
+        at("routes", f"record {leaf['position']}")
+        need(leaf["position"] <= until)
+    if payload["manifest"]["scope"] == "whole":
+        for leaf in map(open_leaf, payload["leaves"]):
+            at("routes", f"record {leaf['position']}")
+            need(not is_evidence(leaf) or leaf["position"] > until)
+        at("routes", "evidence")
+        need((evidence[-1][0]["position"] if evidence else 0) == until)
+    replay = Replay()
+    for leaf, record in evidence:
+        at("routes", f"record {leaf['position']}")
+        replay.apply(leaf, record)
+    at("routes", "routes")
+    said = package["routes"]
+    need(isinstance(said, list))
+    matched, left_out, known = [], dict.fromkeys(TERMS, 0), 0
+    for route in replay.routes(filters["cycle"] == "current"):
+        known += 1
+        term = route.left_out_by(filters, now)
+        if term:
+            left_out[term] += 1
+            continue
+        at("routes", f"route {route.id}")
+        # Compared as text: to Python, True is 1.
+        need(len(matched) < len(said) and canonical(said[len(matched)]) == canonical(route.entry(now)))
+        matched.append(route)
+    at("routes", f"routes[{len(matched)}]")
+    need(len(said) == len(matched))
+    population = {"known": known, "matched": len(matched), "left_out": left_out}
+    log = {"record_count": len(evidence), "log_position": until, "orphaned_acknowledgement_count": replay.orphans()}
+    return matched, now, population, log
+
+def check_counts(payload, package, matched, now, population, log):
+    states = [route.state() for route in matched]
+    breached, outstanding = sum(route.breached(now) for route in matched), states.count("outstanding")
+    level = "critical" if breached or "escalated" in states else "warning" if outstanding else "healthy"
+    expected = {
+        "route_count": len(states) - states.count("not_required"),
+        "acknowledgement_count": len({entry[3]["id"] for route in matched for entry in route.history}),
+        **{f"{state}_count": states.count(state) for state in ("acknowledged", "resolved", "escalated", "dismissed")},
+        "outstanding_count": outstanding, "breached_count": breached,
+        "suppressed_count": states.count("not_required"), "alert_level": level}
+    if payload["manifest"]["scope"] == "whole": expected |= {"population": population, "evidence": log}
+    for field, value in expected.items():
+        at("counts", field)
+        need(field in package, canonical(package.get(field)) == canonical(value))
+    at("counts", "population")
+    left_out = sum(one for one in package["population"]["left_out"].values() if type(one) is int)
+    need(package["population"]["matched"] == len(matched), package["population"]["known"] == left_out + len(matched))
+def verify(data, trusted):
+    raw, payload, signatures = open_envelope(data)
+    keys = open_keys(payload["keys"])
+    check_signature(raw, keys, signatures, trusted)
+    size, root = open_checkpoint(payload["checkpoint"], keys)
+    check_manifest(payload, size, root, keys)
+    records, leaves = check_records(payload, size, root)
+    package = check_package(payload, records, size)
+    check_counts(payload, package, *check_routes(payload, package, records))
+    return payload, size, root, leaves
+def compare(payload, size, root, leaves, previous, trusted):
+    try: _, old_size, old_root, _ = verify(previous, trusted)
+    finally: at("consistency")
+    need(old_size <= size)
+    if payload["manifest"]["scope"] == "whole": return need(root_of(leaves[:old_size]) == old_root)
+    proofs = [one["proof"] for one in payload["consistency"] if one["size"] == old_size]
+    need(proofs or old_size == size)
+    proof = [bytes.fromhex(one) for one in proofs[0]] if proofs else []
+    need(consistent(old_size, size, proof, old_root) == (old_root, root))
+def main():
+    parser = argparse.ArgumentParser(description="Verify signed CAVRA audit packages offline.")
+    parser.add_argument("packages", nargs="+", metavar="PACKAGE")
+    parser.add_argument("--key", help="file with the public key that you trust")
+    parser.add_argument("--previous", help="an earlier package of the same log")
+    arguments, code = parser.parse_args(), 0
+    try:
+        trusted = Key(open(arguments.key, encoding="utf-8").read()) if arguments.key else None
+        previous = open(arguments.previous, "rb").read() if arguments.previous else None
+        for path, data in ((path, open(path, "rb").read()) for path in arguments.packages):
+            said = {"package": path, "verdict": "verified" if trusted else "consistent_only", "failure": None}
+            try:
+                opened = verify(data, trusted)
+                if previous is not None: compare(*opened, previous, trusted)
+            except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
+                code, said["verdict"], said["failure"] = 1, "failed", {"check": At.check, "element": At.element}
+            print(json.dumps(said))
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return code
+
+if __name__ == "__main__":
+    sys.exit(main())
