@@ -9,6 +9,7 @@ mod app {
     mod planning;
     mod replay;
     mod scope;
+    mod signed;
     mod support;
     mod viewing;
 }

@@ -1,0 +1,485 @@
+//! Signed packages: what they prove, and that no change of one goes unnoticed.
+//!
+//! With `CAVRA_MUTATIONS` set to a folder, the changed packages are written there with what this verifier says of
+//! each, so that `cargo xtask e2e` can ask the other one.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cavra_app::package::StoredPackage;
+use cavra_app::{AppError, Settings};
+use cavra_domain::acknowledgement::AckState;
+use cavra_domain::id::AuditId;
+use cavra_domain::route::{Cycles, FilterTerms, RouteFilter};
+use cavra_evidence::digest::Digest;
+use cavra_evidence::dsse::{Envelope, seal};
+use cavra_evidence::leaf::Leaf;
+use cavra_evidence::merkle::{MemoryNodes, inclusion_proof, leaf_hash, root};
+use cavra_evidence::note::{Checkpoint, SigningKey, VerifierKey};
+use cavra_evidence::package::{KeyHistory, PAYLOAD_TYPE, Payload, Scope, Signer};
+use cavra_evidence::verify::{CheckName, Trust, Verdict, Verification, verify, verify_with};
+use cavra_storage::sqlite::SqliteStore;
+use serde_json::{Value, json};
+
+use super::support::{Service, acknowledge, ana, everything, filter, package_text, position, quickstart_records, take};
+
+fn key(byte: u8) -> SigningKey {
+    SigningKey::new("cavra.log/test", &[byte; 32]).unwrap()
+}
+
+fn service(signer: Option<Signer>) -> Service {
+    let settings = Settings {
+        signer: signer.map(Arc::new),
+        ..Settings::default()
+    };
+    Service::over(Arc::new(SqliteStore::in_memory().unwrap()), settings)
+}
+
+fn signed_by(byte: u8) -> Service {
+    service(Some(Signer::new(key(byte), None).unwrap()))
+}
+
+/// A small store: the plans and answers of two schedules, and an answer of our own.
+fn fill(service: &Service) {
+    let of = ["fraud-scoring-monthly", "search-index-weekly"];
+    let records: Vec<Value> = quickstart_records()
+        .into_iter()
+        .filter(|record| of.iter().any(|schedule| record.to_string().contains(schedule)))
+        .collect();
+    assert!(records.len() > 8);
+    take(&service.app, &json!({ "items": records }).to_string()).unwrap();
+    service.clock.forward(5);
+    let answer = acknowledge("fraud-scoring-monthly", "email", None, AckState::Acknowledged);
+    service.app.acknowledge(answer).unwrap();
+    service.clock.forward(5);
+}
+
+fn fraud() -> RouteFilter {
+    filter(FilterTerms {
+        schedule_id: "fraud-scoring-monthly",
+        ..FilterTerms::default()
+    })
+}
+
+fn made(service: &Service, filter: RouteFilter, cycles: Cycles) -> StoredPackage {
+    service.clock.forward(1);
+    service.app.export_package(filter, cycles, &ana()).unwrap()
+}
+
+fn envelope(service: &Service, package: &StoredPackage) -> Vec<u8> {
+    let signed = service.app.signed_package(package, None).unwrap();
+    signed.into_text().unwrap().into_bytes()
+}
+
+fn trusting(key: &VerifierKey) -> Trust<'_> {
+    Trust { key: Some(key) }
+}
+
+fn payload(envelope: &[u8]) -> Payload {
+    serde_json::from_slice(&Envelope::parse(envelope).unwrap().payload).unwrap()
+}
+
+fn sealed(payload: &Payload, key: Option<&SigningKey>) -> Vec<u8> {
+    let mut out = Vec::new();
+    seal(PAYLOAD_TYPE, &payload.to_text().unwrap(), key, &mut out).unwrap();
+    out
+}
+
+#[test]
+fn packages_of_every_scope_are_verified() {
+    let service = signed_by(1);
+    fill(&service);
+    let public = key(1).verifier();
+    let owner = filter(FilterTerms {
+        owner: "release",
+        state: "outstanding",
+        ..FilterTerms::default()
+    });
+    let suppressed = filter(FilterTerms {
+        action: "suppress",
+        ..FilterTerms::default()
+    });
+    let nothing = filter(FilterTerms {
+        schedule_id: "unknown",
+        ..FilterTerms::default()
+    });
+    for (scope, cycles, expected) in [
+        (everything(), Cycles::Current, Scope::Whole),
+        (everything(), Cycles::All, Scope::Whole),
+        (suppressed, Cycles::All, Scope::Whole),
+        (fraud(), Cycles::Current, Scope::Filtered),
+        (owner, Cycles::All, Scope::Filtered),
+        (nothing, Cycles::Current, Scope::Filtered),
+    ] {
+        let package = made(&service, scope, cycles);
+        let text = envelope(&service, &package);
+        let found = verify(&text, trusting(&public));
+        assert_eq!(found.failure, None);
+        assert_eq!((found.verdict, found.scope), (Verdict::Verified, Some(expected)));
+        assert_eq!(found.tree_size, Some(package.position));
+        assert_eq!(envelope(&service, &package), text, "the same bytes each time");
+        assert_eq!(payload(&text).audit_package.as_bytes(), package_text(&service.app, &package));
+    }
+}
+
+#[test]
+fn without_a_key_packages_say_that_they_are_unsigned() {
+    let service = service(None);
+    fill(&service);
+    let text = envelope(&service, &made(&service, everything(), Cycles::Current));
+    let found = verify(&text, Trust::default());
+    assert_eq!((found.verdict, found.signed_by), (Verdict::ConsistentOnly, None));
+    let asked = verify(&text, trusting(&key(1).verifier()));
+    assert_eq!(asked.failure.unwrap().check, CheckName::Signature);
+}
+
+#[test]
+fn a_rotated_key_is_trusted_through_the_old_one_and_not_through_another() {
+    let history = KeyHistory::first(&key(1).verifier());
+    let history = history.rotated(&key(1), &key(2).verifier(), super::support::noon());
+    let service = service(Some(Signer::new(key(2), Some(history)).unwrap()));
+    fill(&service);
+    let text = envelope(&service, &made(&service, everything(), Cycles::Current));
+    for (byte, verdict) in [(1, Verdict::Verified), (2, Verdict::Verified), (3, Verdict::Failed)] {
+        assert_eq!(verify(&text, trusting(&key(byte).verifier())).verdict, verdict, "{byte}");
+    }
+}
+
+#[test]
+fn an_earlier_package_shows_that_nothing_was_rewritten_since() {
+    let service = signed_by(1);
+    fill(&service);
+    let public = key(1).verifier();
+    let first = envelope(&service, &made(&service, fraud(), Cycles::Current));
+    let second = envelope(&service, &made(&service, fraud(), Cycles::Current));
+    let whole = envelope(&service, &made(&service, everything(), Cycles::Current));
+    for (now, before) in [(&second, &first), (&whole, &first), (&whole, &second), (&first, &first)] {
+        let found = verify_with(now, Some(before), trusting(&public));
+        assert_eq!(found.failure, None);
+        assert!(found.passed.contains(&CheckName::Consistency));
+    }
+    let backwards = verify_with(&first, Some(&second), trusting(&public)).failure.unwrap();
+    assert_eq!(backwards.check, CheckName::Consistency);
+    // The same key, and a log with another past.
+    let other = signed_by(1);
+    take(&other.app, &json!({ "items": &quickstart_records()[..3] }).to_string()).unwrap();
+    fill(&other);
+    for scope in [fraud(), everything()] {
+        let elsewhere = envelope(&other, &made(&other, scope, Cycles::Current));
+        let rewritten = verify_with(&elsewhere, Some(&first), trusting(&public)).failure.unwrap();
+        assert_eq!(rewritten.check, CheckName::Consistency, "{rewritten:?}");
+    }
+}
+
+#[test]
+fn a_proof_for_any_earlier_size_may_be_asked_for() {
+    let service = signed_by(1);
+    fill(&service);
+    let package = made(&service, fraud(), Cycles::Current);
+    let signed = service.app.signed_package(&package, Some(3)).unwrap().into_text().unwrap();
+    let proofs = payload(signed.as_bytes()).consistency;
+    assert!(proofs.iter().any(|proof| proof.size == 3 && !proof.proof.is_empty()));
+    for size in [0, package.position + 1] {
+        let refused = service.app.signed_package(&package, Some(size)).unwrap_err();
+        assert!(matches!(refused, AppError::NoSuchSize { .. }));
+    }
+}
+
+#[test]
+fn a_package_made_elsewhere_is_not_signed_here() {
+    let service = signed_by(1);
+    take(&service.app, &json!({ "items": quickstart_records() }).to_string()).unwrap();
+    let package = service
+        .app
+        .package(&AuditId::parse("gordackaudit-2f759d2f334d6962").unwrap())
+        .unwrap();
+    let refused = service.app.signed_package(&package, None).unwrap_err();
+    assert!(matches!(refused, AppError::NotOurs(_)), "{refused}");
+}
+
+/// A log and a package that somebody who holds the key has put together anew after an edit: everything fits, but
+/// what the evidence says.
+fn forged(payload: &Payload, edit: impl FnOnce(&mut Value), key: &SigningKey) -> Vec<u8> {
+    let mut forged = payload.clone();
+    let mut package: Value = serde_json::from_str(&payload.audit_package).unwrap();
+    edit(&mut package);
+    forged.audit_package = package.to_string();
+    let own = forged.records.last_mut().unwrap();
+    let mut record: Value = serde_json::from_str(&own.record).unwrap();
+    let summary = &mut record["acknowledgement_audit_package"];
+    summary["package_sha256"] = json!(Digest::of(&forged.audit_package));
+    summary["package_bytes"] = json!(forged.audit_package.len());
+    own.record = cavra_evidence::canonical::canonical_value(&record).unwrap();
+    let mut leaf: Leaf = serde_json::from_str(&own.leaf).unwrap();
+    leaf.sha256 = Digest::of(&own.record);
+    own.leaf = leaf.text();
+    let place = |text: &str| serde_json::from_str::<Leaf>(text).unwrap().position;
+    let mut leaves: Vec<(u64, Digest)> = forged
+        .records
+        .iter()
+        .map(|record| &record.leaf)
+        .chain(&forged.leaves)
+        .map(|leaf| (place(leaf), leaf_hash(leaf)))
+        .collect();
+    leaves.sort();
+    let hashes: Vec<Digest> = leaves.iter().map(|(_, hash)| *hash).collect();
+    let nodes = MemoryNodes::new(&hashes);
+    forged.manifest.root = root(&nodes, forged.manifest.tree_size).unwrap();
+    forged.manifest.package_sha256 = Digest::of(&forged.audit_package);
+    forged.manifest.package_bytes = u64::try_from(forged.audit_package.len()).unwrap();
+    let checkpoint = Checkpoint {
+        origin: key.verifier().name().to_owned(),
+        size: forged.manifest.tree_size,
+        root: forged.manifest.root,
+    };
+    forged.checkpoint = key.note(&checkpoint.text());
+    sealed(&forged, Some(key))
+}
+
+type Edit = fn(&mut Value);
+
+/// What whoever holds the key might want to hide in a package of the whole population, and where it shows.
+const HIDDEN: [(&str, Edit, CheckName); 8] = [
+    ("a route is left out", |package| drop(package["routes"].as_array_mut().unwrap().remove(0)), CheckName::Routes),
+    ("a route comes twice", |package| {
+        let routes = package["routes"].as_array_mut().unwrap();
+        routes.push(routes[0].clone());
+    }, CheckName::Routes),
+    ("a state is another", |package| package["routes"][0]["acknowledgement_state"] = json!("resolved"), CheckName::Routes),
+    ("a breach is hidden", |package| {
+        let routes = package["routes"].as_array_mut().unwrap();
+        let breached = routes.iter_mut().find(|route| route["breached"] == json!(true)).unwrap();
+        breached["breached"] = json!(false);
+    }, CheckName::Routes),
+    ("a count is smaller", |package| package["breached_count"] = json!(0), CheckName::Counts),
+    ("more is known", |package| package["population"]["known"] = json!(1000), CheckName::Counts),
+    ("the time is another", |package| package["generated_at"] = json!("2026-01-01T00:00:00.000000Z"), CheckName::Routes),
+    ("the filter is another", |package| package["filters"]["action"] = json!("suppress"), CheckName::Routes),
+];
+
+#[test]
+fn whoever_holds_the_key_cannot_hide_a_route_of_the_whole_population() {
+    let service = signed_by(1);
+    fill(&service);
+    let payload = payload(&envelope(&service, &made(&service, everything(), Cycles::Current)));
+    let public = key(1).verifier();
+    let honest = verify(&forged(&payload, |_| (), &key(1)), trusting(&public));
+    assert_eq!(honest.verdict, Verdict::Verified, "{:?}", honest.failure);
+    for (what, edit, check) in HIDDEN {
+        let found = verify(&forged(&payload, edit, &key(1)), trusting(&public));
+        assert_eq!(found.failure.expect(what).check, check, "{what}");
+    }
+}
+
+/// A generator of numbers that is the same everywhere (SplitMix64).
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % u64::try_from(bound).unwrap()).unwrap()
+    }
+}
+
+/// Changes one character of a text for another.
+fn flip(text: &mut String, numbers: &mut Numbers) {
+    let at = numbers.below(text.chars().count());
+    *text = text
+        .chars()
+        .enumerate()
+        .map(|(place, char)| match char {
+            _ if place != at => char,
+            '7' => '8',
+            _ => '7',
+        })
+        .collect();
+}
+
+/// A change of a package's content.
+fn edit(payload: &mut Payload, others: &[Payload], numbers: &mut Numbers) {
+    let other = &others[numbers.below(others.len())];
+    let record = numbers.below(payload.records.len());
+    match numbers.below(16) {
+        0 => flip(&mut payload.audit_package, numbers),
+        1 => flip(&mut payload.records[record].record, numbers),
+        2 => flip(&mut payload.records[record].leaf, numbers),
+        3 => flip(&mut payload.checkpoint, numbers),
+        // A row dropped, reordered, duplicated; the tail cut.
+        4 => drop(payload.records.remove(record)),
+        5 => {
+            let to = (record + 1) % payload.records.len();
+            payload.records.swap(record, to);
+        }
+        6 => payload.records.push(payload.records[record].clone()),
+        7 => payload.records.truncate(record),
+        // A time or a filter edited.
+        8 => payload.audit_package = payload.audit_package.replacen("2026-06", "2026-05", 1),
+        9 => payload.audit_package = payload.audit_package.replacen("\"action\":\"deliver\"", "\"action\":\"suppress\"", 1),
+        10 => {
+            let leaf = &mut payload.records[record].leaf;
+            *leaf = leaf.replacen("\"imported\":true", "\"imported\":false", 1);
+            flip(leaf, numbers);
+        }
+        // Parts of another log.
+        11 => payload.checkpoint.clone_from(&other.checkpoint),
+        12 => payload.records[record].proof.push(Digest::of("x")),
+        13 => payload.records.clone_from(&other.records),
+        14 => payload.audit_package.clone_from(&other.audit_package),
+        _ => {
+            payload.checkpoint.clone_from(&other.checkpoint);
+            payload.manifest = other.manifest.clone();
+        }
+    }
+}
+
+/// A package that is not the one it was made from. Nobody but the service has the service's key.
+fn mutation(envelopes: &[Vec<u8>], payloads: &[Payload], numbers: &mut Numbers) -> Vec<u8> {
+    let which = numbers.below(envelopes.len());
+    let envelope = &envelopes[which];
+    let mut changed = envelope.clone();
+    match numbers.below(5) {
+        // A bit of the file.
+        0 => {
+            let at = numbers.below(changed.len());
+            changed[at] ^= 1 << numbers.below(8);
+        }
+        // Its tail is gone.
+        1 => changed.truncate(numbers.below(envelope.len())),
+        more => {
+            let others: Vec<Payload> = payloads
+                .iter()
+                .enumerate()
+                .filter(|(place, _)| *place != which)
+                .map(|(_, payload)| payload.clone())
+                .collect();
+            let mut payload = payloads[which].clone();
+            edit(&mut payload, &others, numbers);
+            let forger = key(9);
+            changed = match more {
+                // The old signature is left on it.
+                2 => {
+                    let mut text = String::from_utf8(sealed(&payload, None)).unwrap();
+                    let old = String::from_utf8(envelope.clone()).unwrap();
+                    let signatures = &old[old.find("\"signatures\"").unwrap()..];
+                    text.truncate(text.find("\"signatures\"").unwrap());
+                    (text + signatures).into_bytes()
+                }
+                // The forger signs, and names the forger's key.
+                3 => {
+                    payload.keys = KeyHistory::first(&forger.verifier()).entries().to_vec();
+                    sealed(&payload, Some(&forger))
+                }
+                // The service's own key has signed it: then the log itself has to tell.
+                _ => sealed(&payload, Some(&key(1))),
+            };
+        }
+    }
+    changed
+}
+
+fn line(name: &str, found: &Verification) -> String {
+    let failure = found.failure.as_ref().map(|failure| {
+        json!({ "check": failure.check, "element": failure.element })
+    });
+    format!("{}\n", json!({ "package": name, "verdict": found.verdict, "failure": failure }))
+}
+
+/// What a folder for the other verifier is given.
+struct Written {
+    folder: PathBuf,
+    lines: String,
+}
+
+impl Written {
+    fn asked_for() -> Option<Self> {
+        let folder = PathBuf::from(std::env::var_os("CAVRA_MUTATIONS")?);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("key.pub"), key(1).verifier().to_string()).unwrap();
+        Some(Self {
+            folder,
+            lines: String::new(),
+        })
+    }
+
+    fn package(&mut self, name: &str, bytes: &[u8], found: &Verification) {
+        std::fs::write(self.folder.join(name), bytes).unwrap();
+        self.lines += &line(name, found);
+    }
+}
+
+#[test]
+fn ten_thousand_changes_of_packages_are_all_found() {
+    let service = signed_by(1);
+    fill(&service);
+    let other = signed_by(1);
+    take(&other.app, &json!({ "items": &quickstart_records()[..3] }).to_string()).unwrap();
+    fill(&other);
+    let envelopes = [
+        envelope(&service, &made(&service, everything(), Cycles::Current)),
+        envelope(&service, &made(&service, fraud(), Cycles::All)),
+        envelope(&other, &made(&other, fraud(), Cycles::Current)),
+    ];
+    let payloads: Vec<Payload> = envelopes.iter().map(|envelope| payload(envelope)).collect();
+    let public = key(1).verifier();
+    let mut written = Written::asked_for();
+    let mut cases: Vec<(String, Vec<u8>, bool)> = Vec::new();
+    for (number, envelope) in envelopes.iter().enumerate() {
+        cases.push((format!("honest-{number}.json"), envelope.clone(), true));
+    }
+    for (number, (_, edit, _)) in HIDDEN.into_iter().enumerate() {
+        cases.push((format!("forged-{number}.json"), forged(&payloads[0], edit, &key(1)), false));
+    }
+    let mut numbers = Numbers(3);
+    let mut count = 0;
+    while count < 10_000 {
+        let changed = mutation(&envelopes, &payloads, &mut numbers);
+        // An edit may happen to change nothing.
+        if envelopes.contains(&changed) {
+            continue;
+        }
+        count += 1;
+        cases.push((format!("{count:05}.json"), changed, false));
+        for (name, bytes, right) in cases.drain(..) {
+            let found = verify(&bytes, trusting(&public));
+            assert_eq!(found.verdict == Verdict::Verified, right, "{name}: {:?}", found.failure);
+            if let Some(written) = &mut written {
+                written.package(&name, &bytes, &found);
+            }
+        }
+    }
+    if let Some(written) = written {
+        std::fs::write(written.folder.join("expected.jsonl"), written.lines).unwrap();
+    }
+}
+
+#[test]
+fn the_log_is_served_as_tiles_and_bundles_that_lead_to_the_checkpoint() {
+    let service = signed_by(1);
+    take(&service.app, &json!({ "items": quickstart_records() }).to_string()).unwrap();
+    let size = position(&service.app);
+    let note = service.app.checkpoint(None).unwrap();
+    let note = cavra_evidence::note::Note::parse(&note).unwrap();
+    assert_eq!(note.verify(&key(1).verifier()), Ok(None));
+    let checkpoint = Checkpoint::parse(&note.text).unwrap();
+    let bundle = service.app.log_tile(&format!("entries/000.p/{size}")).unwrap();
+    let hashes = service.app.log_tile(&format!("0/000.p/{size}")).unwrap();
+    let (mut rest, mut leaves) = (bundle.as_slice(), Vec::new());
+    while let [high, low, more @ ..] = rest {
+        let (leaf, behind) = more.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        leaves.push(leaf_hash(leaf));
+        rest = behind;
+    }
+    let joined: Vec<u8> = leaves.iter().flat_map(|leaf| *leaf.as_bytes()).collect();
+    assert_eq!(joined, hashes);
+    let nodes = MemoryNodes::new(&leaves);
+    assert_eq!((checkpoint.size, root(&nodes, size).unwrap()), (size, checkpoint.root));
+    assert!(!inclusion_proof(&nodes, 7, size).unwrap().is_empty());
+    for missing in ["0/000", "0/001.p/1", "1/000.p/1", "entries/000", "x", "0/000.p/0", "entries/000.p/185"] {
+        assert!(matches!(service.app.log_tile(missing), Err(AppError::Unknown { .. })), "{missing}");
+    }
+    assert!(matches!(service.app.checkpoint(Some(size + 1)), Err(AppError::NoSuchSize { .. })));
+    assert!(service.app.checkpoint(Some(5)).unwrap().contains("\n5\n"));
+}
