@@ -1,4 +1,5 @@
-//! `cargo xtask e2e`: a real server, driven by Schemathesis from the server's own OpenAPI document.
+//! `cargo xtask e2e`: a real server, driven by Schemathesis from the server's own OpenAPI document; then the second
+//! verifier of signed packages, see [`verifying`].
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -12,6 +13,7 @@ use anyhow::{Context as _, bail};
 use crate::golden::{self, Build};
 use crate::process::{self, Background};
 use crate::step::step;
+use crate::verifying;
 use crate::workspace::Workspace;
 
 /// The seed of the usual run. Any number will do, as long as it stays.
@@ -50,7 +52,11 @@ pub fn run(workspace: &Workspace, server: &Server, seed: u64) -> anyhow::Result<
     step("e2e: requests", again, || {
         drive(workspace, &python, &program, seed)
     })?;
-    println!("\nthe server answered as its OpenAPI document says");
+    let packages = step("e2e: two verifiers", again, || verifying::agree(workspace, &python))?;
+    step("e2e: verification alone", again, || {
+        verifying::alone(workspace, &program, &packages)
+    })?;
+    println!("\nthe server answered as its OpenAPI document says, and packages are verified alike and alone");
     Ok(())
 }
 

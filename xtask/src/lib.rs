@@ -18,6 +18,7 @@ pub mod measure;
 pub mod process;
 pub mod step;
 pub mod tidy;
+pub mod verifying;
 pub mod workspace;
 
 /// Turns a list of problems into an error that shows every one of them.

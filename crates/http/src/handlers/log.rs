@@ -10,7 +10,10 @@ use crate::extract::{Permitted, Query};
 use crate::wire::NoQuery;
 
 /// The media type of a checkpoint.
-pub(crate) const CHECKPOINT_TYPE: &str = "text/plain; charset=utf-8";
+pub(crate) const CHECKPOINT_TYPE: &str = "text/plain";
+
+/// The same with its charset: a note has a dash that is not ASCII.
+const UTF_8: &str = "text/plain; charset=utf-8";
 
 /// The media type of a tile.
 pub(crate) const TILE_TYPE: &str = "application/octet-stream";
@@ -21,7 +24,7 @@ pub(crate) async fn checkpoint(
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<HttpResponse> {
     let note = run(&app, |app| app.checkpoint(None)).await?;
-    Ok(HttpResponse::Ok().content_type(CHECKPOINT_TYPE).body(note))
+    Ok(HttpResponse::Ok().content_type(UTF_8).body(note))
 }
 
 pub(crate) async fn checkpoint_at(
@@ -34,7 +37,7 @@ pub(crate) async fn checkpoint_at(
         .parse()
         .map_err(|_| Problem::at(Code::InvalidValue, "size", "must be a number of leaves"))?;
     let note = run(&app, move |app| app.checkpoint(Some(size))).await?;
-    Ok(HttpResponse::Ok().content_type(CHECKPOINT_TYPE).body(note))
+    Ok(HttpResponse::Ok().content_type(UTF_8).body(note))
 }
 
 pub(crate) async fn tile(

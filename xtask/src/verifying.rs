@@ -1,0 +1,111 @@
+//! `cargo xtask e2e`, second part: the two verifiers of signed packages agree, and ours asks nobody.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, bail};
+use serde_json::Value;
+
+use crate::process;
+use crate::workspace::Workspace;
+
+const OTHER_VERIFIER: &str = "docs/verify/cavra_verify.py";
+const MOST_LINES: usize = 500;
+const EXPECTED: &str = "expected.jsonl";
+/// Who changes packages ten thousand times, and writes them where this variable says.
+const TEST: &str = "signed::ten_thousand_changes_of_packages_are_all_found";
+const VARIABLE: &str = "CAVRA_MUTATIONS";
+
+/// Asks the other verifier about every package that the test has changed, and compares what the two say.
+pub fn agree(workspace: &Workspace, python: &Path) -> anyhow::Result<PathBuf> {
+    let lines = workspace.read(OTHER_VERIFIER)?.lines().count();
+    if lines > MOST_LINES {
+        bail!("{OTHER_VERIFIER} has {lines} lines; it may have {MOST_LINES}, so that people can read it");
+    }
+    let folder = workspace.target().join("e2e/mutations");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).context("cannot remove what the last run left")?;
+    }
+    let mut test = workspace.cargo();
+    test.args(["test", "--package", "cavra-app", "--test", "app", "--", TEST])
+        .env(VARIABLE, &folder);
+    process::run(&mut test)?;
+    let ours = by_package(&fs::read_to_string(folder.join(EXPECTED))?)?;
+    // Names, not paths: ten thousand of them fit a command line.
+    let mut other = Command::new(python);
+    other
+        .current_dir(&folder)
+        .arg(workspace.path(OTHER_VERIFIER))
+        .args(["--key", "key.pub"])
+        .args(ours.keys());
+    // It ends with 1, because most of the packages are wrong.
+    let said = other.output().context("cannot run the other verifier")?;
+    if said.status.code() != Some(1) {
+        bail!("the other verifier ended with {}: {}", said.status, String::from_utf8_lossy(&said.stderr));
+    }
+    let theirs = by_package(&String::from_utf8(said.stdout)?)?;
+    if ours.len() < 10_000 {
+        bail!("only {} packages were made", ours.len());
+    }
+    for (package, ours) in &ours {
+        if theirs.get(package) != Some(ours) {
+            let theirs = theirs.get(package).map_or("nothing".to_owned(), Value::to_string);
+            bail!("the verifiers disagree about {package}: ours says {ours}, the other {theirs}");
+        }
+    }
+    println!("{} packages: both verifiers say the same of each", ours.len());
+    Ok(folder)
+}
+
+fn by_package(lines: &str) -> anyhow::Result<BTreeMap<String, Value>> {
+    lines
+        .lines()
+        .map(|line| {
+            let said: Value = serde_json::from_str(line)?;
+            let package = said
+                .get("package")
+                .and_then(Value::as_str)
+                .context("a line names no package")?;
+            Ok((package.to_owned(), said))
+        })
+        .collect()
+}
+
+/// Verifies a package where there is no network at all, and watches that no connection is even tried.
+pub fn alone(workspace: &Workspace, program: &Path, folder: &Path) -> anyhow::Result<()> {
+    let verify = |mut command: Command| -> Command {
+        command
+            .arg(program)
+            .args(["verify", "honest-0.json", "--key", "key.pub"])
+            .current_dir(folder);
+        command
+    };
+    let mut lonely = Command::new("unshare");
+    lonely.args(["--net", "--map-root-user"]);
+    process::run(&mut verify(lonely)).context("it does not verify in a network namespace without interfaces")?;
+    if !process::succeeds(Command::new("strace").arg("--version")) {
+        println!("installing Debian's strace");
+        let apt = |arguments: &[&str]| {
+            let mut command = Command::new("apt-get");
+            command.env("DEBIAN_FRONTEND", "noninteractive").arg("--quiet");
+            process::run(command.args(arguments))
+        };
+        apt(&["update"])?;
+        apt(&["install", "--yes", "--no-install-recommends", "strace"])?;
+    }
+    let trace = workspace.target().join("e2e/verify.strace");
+    let mut watched = Command::new("strace");
+    watched.args(["-f", "-e", "trace=network,execve", "-o"]).arg(&trace);
+    process::run(&mut verify(watched))?;
+    let calls = fs::read_to_string(&trace)?;
+    if !calls.contains("execve(") {
+        bail!("strace has seen nothing, in {}", trace.display());
+    }
+    if let Some(call) = calls.lines().find(|line| line.contains("connect(") || line.contains("socket(")) {
+        bail!("`cavra verify` touches the network: {call}");
+    }
+    println!("verified without a network; strace saw neither socket nor connect");
+    Ok(())
+}
