@@ -52,7 +52,9 @@ pub fn run(workspace: &Workspace, server: &Server, seed: u64) -> anyhow::Result<
     step("e2e: requests", again, || {
         drive(workspace, &python, &program, seed)
     })?;
-    let packages = step("e2e: two verifiers", again, || verifying::agree(workspace, &python))?;
+    let packages = step("e2e: two verifiers", again, || {
+        verifying::agree(workspace, &python)
+    })?;
     step("e2e: verification alone", again, || {
         verifying::alone(workspace, &program, &packages)
     })?;

@@ -43,7 +43,11 @@ pub fn agree(workspace: &Workspace, python: &Path) -> anyhow::Result<PathBuf> {
     // It ends with 1, because most of the packages are wrong.
     let said = other.output().context("cannot run the other verifier")?;
     if said.status.code() != Some(1) {
-        bail!("the other verifier ended with {}: {}", said.status, String::from_utf8_lossy(&said.stderr));
+        bail!(
+            "the other verifier ended with {}: {}",
+            said.status,
+            String::from_utf8_lossy(&said.stderr)
+        );
     }
     let theirs = by_package(&String::from_utf8(said.stdout)?)?;
     if ours.len() < 10_000 {
@@ -84,7 +88,8 @@ pub fn alone(workspace: &Workspace, program: &Path, folder: &Path) -> anyhow::Re
     };
     let mut lonely = Command::new("unshare");
     lonely.args(["--net", "--map-root-user"]);
-    process::run(&mut verify(lonely)).context("it does not verify in a network namespace without interfaces")?;
+    process::run(&mut verify(lonely))
+        .context("it does not verify in a network namespace without interfaces")?;
     if !process::succeeds(Command::new("strace").arg("--version")) {
         println!("installing Debian's strace");
         let apt = |arguments: &[&str]| {
@@ -97,13 +102,18 @@ pub fn alone(workspace: &Workspace, program: &Path, folder: &Path) -> anyhow::Re
     }
     let trace = workspace.target().join("e2e/verify.strace");
     let mut watched = Command::new("strace");
-    watched.args(["-f", "-e", "trace=network,execve", "-o"]).arg(&trace);
+    watched
+        .args(["-f", "-e", "trace=network,execve", "-o"])
+        .arg(&trace);
     process::run(&mut verify(watched))?;
     let calls = fs::read_to_string(&trace)?;
     if !calls.contains("execve(") {
         bail!("strace has seen nothing, in {}", trace.display());
     }
-    if let Some(call) = calls.lines().find(|line| line.contains("connect(") || line.contains("socket(")) {
+    if let Some(call) = calls
+        .lines()
+        .find(|line| line.contains("connect(") || line.contains("socket("))
+    {
         bail!("`cavra verify` touches the network: {call}");
     }
     println!("verified without a network; strace saw neither socket nor connect");

@@ -201,7 +201,10 @@ pub(crate) fn check(check: &Check) -> anyhow::Result<ExitCode> {
         say(&format!("{}: {}", finding.place, finding.problem));
     }
     if let Some(root) = report.log_root {
-        say(&format!("the log has {} leaves and the root {root}", report.log_size));
+        say(&format!(
+            "the log has {} leaves and the root {root}",
+            report.log_size
+        ));
     }
     say(&format!(
         "{} records and {} packages checked, {} findings",

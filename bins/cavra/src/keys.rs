@@ -1,6 +1,7 @@
 //! `cavra keys`, `cavra cosign`, and where `cavra api` gets its signing key from.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -77,7 +78,10 @@ fn keep(out: &Path, key: &SigningKey, history: &KeyHistory) -> anyhow::Result<Ex
     text.push('\n');
     write_new(&keys, 0o644, &text)?;
     say(&format!("private key, mode 0600: `{}`", out.display()));
-    say(&format!("public key, for whoever verifies: `{}`", public.display()));
+    say(&format!(
+        "public key, for whoever verifies: `{}`",
+        public.display()
+    ));
     print(format!("{}\n", key.verifier()).as_bytes())
 }
 
@@ -97,7 +101,11 @@ fn write_new(path: &Path, mode: u32, text: &str) -> anyhow::Result<()> {
 
 fn list(file: &Path) -> anyhow::Result<ExitCode> {
     let given = file.extension().is_some_and(|ending| ending == "history");
-    let path = if given { file.to_owned() } else { beside(file, ".history") };
+    let path = if given {
+        file.to_owned()
+    } else {
+        beside(file, ".history")
+    };
     let history = read_history(&path)?;
     let mut text = String::new();
     let mut before: Option<&VerifierKey> = None;
@@ -109,7 +117,8 @@ fn list(file: &Path) -> anyhow::Result<ExitCode> {
             }
             _ => "first key".to_owned(),
         };
-        text.push_str(&format!("{key}  {said}\n"));
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{key}  {said}");
         before = Some(key);
     }
     print(text.as_bytes())
@@ -133,8 +142,12 @@ fn read_private(path: &Path) -> anyhow::Result<SigningKey> {
             path.display()
         );
     }
-    parse_private(&fs::read_to_string(path).with_context(cannot)?)
-        .with_context(|| format!("`{}` is not a private key of `cavra keys generate`", path.display()))
+    parse_private(&fs::read_to_string(path).with_context(cannot)?).with_context(|| {
+        format!(
+            "`{}` is not a private key of `cavra keys generate`",
+            path.display()
+        )
+    })
 }
 
 fn parse_private(text: &str) -> anyhow::Result<SigningKey> {
@@ -153,13 +166,16 @@ pub(crate) fn signer(
     descriptor: Option<u32>,
     history: Option<&Path>,
 ) -> anyhow::Result<Option<Signer>> {
-    let in_environment = std::env::var(KEY_VARIABLE).ok().filter(|text| !text.trim().is_empty());
+    let in_environment = std::env::var(KEY_VARIABLE)
+        .ok()
+        .filter(|text| !text.trim().is_empty());
     let key = match (file, descriptor, in_environment) {
         (Some(file), None, None) => read_private(file)?,
         (None, Some(number), None) => {
             let mut text = String::new();
-            let read = fs::File::open(format!("/dev/fd/{number}"))
-                .and_then(|file| std::io::Read::read_to_string(&mut std::io::Read::take(file, KEY_BYTES), &mut text));
+            let read = fs::File::open(format!("/dev/fd/{number}")).and_then(|file| {
+                std::io::Read::read_to_string(&mut std::io::Read::take(file, KEY_BYTES), &mut text)
+            });
             read.with_context(|| format!("cannot read a signing key from descriptor {number}"))?;
             parse_private(&text).with_context(|| format!("descriptor {number} gives no private key"))?
         }
@@ -169,7 +185,9 @@ pub(crate) fn signer(
         (None, None, None) => return Ok(None),
         _ => bail!("several signing keys are given; give one: a file, a descriptor, or `{KEY_VARIABLE}`"),
     };
-    let beside_file = file.map(|file| beside(file, ".history")).filter(|path| path.exists());
+    let beside_file = file
+        .map(|file| beside(file, ".history"))
+        .filter(|path| path.exists());
     let history = match (history, beside_file) {
         (Some(path), _) => Some(read_history(path)?),
         (None, Some(path)) => Some(read_history(&path)?),
@@ -188,7 +206,9 @@ pub(crate) fn cosign(cosign: &Cosign) -> anyhow::Result<ExitCode> {
         .map(|path| read_public(path))
         .collect::<anyhow::Result<Vec<_>>>()?;
     let app = app(SqliteStore::open_existing(&cosign.database)?);
-    let size = app.add_cosignatures(&note, &witnesses).context("nothing was added")?;
+    let size = app
+        .add_cosignatures(&note, &witnesses)
+        .context("nothing was added")?;
     say(&format!(
         "{} cosignatures kept for the log of {size}: see /log/checkpoint/{size}",
         witnesses.len()

@@ -53,7 +53,10 @@ pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
 fn sentences(path: &Path, found: &Verification) -> String {
     let mut lines = vec![format!("{}: {}", path.display(), verdict(found))];
     if let Some(failure) = &found.failure {
-        lines.push(format!("  first wrong element: {}: {}", failure.element, failure.problem));
+        lines.push(format!(
+            "  first wrong element: {}: {}",
+            failure.element, failure.problem
+        ));
     }
     if let (Some(audit_id), Some(size), Some(root)) = (&found.audit_id, found.tree_size, found.root) {
         lines.push(format!("  package {audit_id}, log of {size} leaves, root {root}"));

@@ -18,9 +18,9 @@ use thiserror::Error;
 
 pub mod acknowledge;
 pub mod import;
+pub mod log;
 pub mod package;
 pub mod plan;
-pub mod log;
 pub mod sample;
 pub mod signed;
 pub mod system;

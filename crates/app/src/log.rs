@@ -6,7 +6,9 @@ use cavra_evidence::digest::Digest;
 use cavra_evidence::merkle;
 use cavra_evidence::note::{Checkpoint, Note, NoteError, VerifierKey};
 use cavra_evidence::package::{Signer, UNSIGNED_ORIGIN};
-use cavra_evidence::tiles::{TILE_WIDTH, TileError, TileNodes, TilePath, parse_tile_path, push_entry, tile_width};
+use cavra_evidence::tiles::{
+    TILE_WIDTH, TileError, TileNodes, TilePath, parse_tile_path, push_entry, tile_width,
+};
 use cavra_storage::{LogTiles, ReadTx, StorageError};
 
 use crate::{App, AppError};
@@ -32,7 +34,10 @@ pub(crate) fn checkpoint(
 ) -> Result<(Checkpoint, String), StorageError> {
     let key = signer.map(Signer::key);
     let checkpoint = Checkpoint {
-        origin: key.map_or_else(|| UNSIGNED_ORIGIN.to_owned(), |key| key.verifier().name().to_owned()),
+        origin: key.map_or_else(
+            || UNSIGNED_ORIGIN.to_owned(),
+            |key| key.verifier().name().to_owned(),
+        ),
         size,
         root: root(tx, size)?,
     };

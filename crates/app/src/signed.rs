@@ -16,8 +16,8 @@ pub use cavra_evidence::dsse::ENVELOPE_TYPE;
 use cavra_evidence::dsse::{Base64Pieces, ENVELOPE_OPEN, envelope_close, pae_prefix};
 use cavra_evidence::merkle;
 use cavra_evidence::package::{
-    KeyHistory, Manifest, PAYLOAD_TYPE, PackedConsistency, PackedRecord, PayloadWriter, Scope, Signer, schedules,
-    scope_of,
+    KeyHistory, Manifest, PAYLOAD_TYPE, PackedConsistency, PackedRecord, PayloadWriter, Scope, Signer,
+    schedules, scope_of,
 };
 use cavra_evidence::tiles::TileNodes;
 use cavra_storage::{HistoryCursor, HistoryQuery, LogTiles, ReadTx, StorageError, StoredRecord, unpack};
@@ -251,7 +251,10 @@ fn write_payload(
     }
     let mut sizes: BTreeSet<u64> = consistent_with.into_iter().collect();
     if let Some(asked) = consistent_with.filter(|asked| *asked == 0 || *asked > size) {
-        return Err(AppError::NoSuchSize { size: asked, head: size });
+        return Err(AppError::NoSuchSize {
+            size: asked,
+            head: size,
+        });
     }
     let through = tx.upgraded_through()?;
     let mut writer = PayloadWriter::new(BufWriter::new(spool)).map_err(AppError::Spool)?;
@@ -297,15 +300,24 @@ fn write_payload(
         .collect::<Result<_, StorageError>>()?;
     let (said, note) = checkpoint(tx, size, signer)?;
     let summary = payload(&EvidenceKind::AuditPackage, &package.metadata);
-    let digest = summary.get("package_sha256").and_then(Value::as_str).unwrap_or_default();
+    let digest = summary
+        .get("package_sha256")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let package_sha256 = Digest::parse(digest).map_err(|_| AppError::NotOurs(audit_id(package)))?;
-    let keys = signer.map(Signer::history).map(KeyHistory::entries).unwrap_or_default();
+    let keys = signer
+        .map(Signer::history)
+        .map(KeyHistory::entries)
+        .unwrap_or_default();
     let (spool, bytes) = writer
         .finish(&consistency, keys, &note, |record_count, leaf_count| Manifest {
             audit_id: audit_id(package),
             scope: chosen.scope,
             package_sha256,
-            package_bytes: summary.get("package_bytes").and_then(Value::as_u64).unwrap_or_default(),
+            package_bytes: summary
+                .get("package_bytes")
+                .and_then(Value::as_u64)
+                .unwrap_or_default(),
             record_count,
             leaf_count,
             tree_size: size,
@@ -313,7 +325,9 @@ fn write_payload(
             signed: signer.is_some(),
         })
         .map_err(AppError::Spool)?;
-    let mut spool = spool.into_inner().map_err(|error| AppError::Spool(error.into_error()))?;
+    let mut spool = spool
+        .into_inner()
+        .map_err(|error| AppError::Spool(error.into_error()))?;
     spool.flush().map_err(AppError::Spool)?;
     Ok((spool, bytes))
 }

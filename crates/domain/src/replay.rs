@@ -167,7 +167,10 @@ impl Replay {
         for (index, route) in facts.routes.iter().enumerate() {
             if route.awaits() {
                 let owners = places.entry(route.provider.key().to_owned()).or_default();
-                owners.entry(route.owner.as_str().to_owned()).or_default().push(index);
+                owners
+                    .entry(route.owner.as_str().to_owned())
+                    .or_default()
+                    .push(index);
             }
         }
         let siblings = self.by_schedule.entry(facts.schedule_id.clone()).or_default();
@@ -444,8 +447,13 @@ mod tests {
     #[test]
     fn a_record_that_cannot_be_understood_changes_nothing() {
         let mut replay = replayed(&[plan("p1", "2026-06-01T00:00:00Z")]);
-        let broken = json!({ "session_id": "a", "metadata_kind": "go-backend-rollback-drill-notification-ack" });
-        assert!(replay.apply(2, at("2026-07-01T00:00:00Z"), false, &broken).is_err());
+        let broken =
+            json!({ "session_id": "a", "metadata_kind": "go-backend-rollback-drill-notification-ack" });
+        assert!(
+            replay
+                .apply(2, at("2026-07-01T00:00:00Z"), false, &broken)
+                .is_err()
+        );
         assert_eq!((replay.record_count(), replay.routes().len()), (1, 3));
     }
 }

@@ -127,7 +127,8 @@ impl Envelope {
     pub fn signed_by(&self, key: &VerifierKey) -> bool {
         match self.signatures.as_slice() {
             [only] => {
-                only.key_id == key.key_id() && key.verifies(&pae(&self.payload_type, &self.payload), &only.bytes)
+                only.key_id == key.key_id()
+                    && key.verifies(&pae(&self.payload_type, &self.payload), &only.bytes)
             }
             _ => false,
         }
@@ -176,7 +177,12 @@ impl Base64Pieces {
 ///
 /// # Errors
 /// The writer's.
-pub fn seal(payload_type: &str, payload: &[u8], key: Option<&SigningKey>, out: &mut impl Write) -> io::Result<()> {
+pub fn seal(
+    payload_type: &str,
+    payload: &[u8],
+    key: Option<&SigningKey>,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let signature = key.map(|key| (key.verifier(), key.sign(&pae(payload_type, payload))));
     out.write_all(ENVELOPE_OPEN.as_bytes())?;
     out.write_all(STANDARD.encode(payload).as_bytes())?;
@@ -235,7 +241,11 @@ mod tests {
             r#"{"payload":"","payloadType":"a"}"#,
             r#"{"payload":"","payloadType":"a","signatures":[{"keyid":"a"}]}"#,
         ] {
-            assert_eq!(Envelope::parse(text.as_bytes()), Err(EnvelopeError::Json), "{text}");
+            assert_eq!(
+                Envelope::parse(text.as_bytes()),
+                Err(EnvelopeError::Json),
+                "{text}"
+            );
         }
         for payload in ["a", "aGk", "aGl=", "aG k=", "aGk=\\n"] {
             let text = format!(r#"{{"payload":"{payload}","payloadType":"a","signatures":[]}}"#);

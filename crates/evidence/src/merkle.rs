@@ -83,7 +83,7 @@ fn range<N: Nodes>(nodes: &N, start: u64, end: u64) -> Result<Digest, N::Error> 
 
 /// The largest power of two below `size`, which is at least 2.
 const fn split(size: u64) -> u64 {
-    1 << (63 - (size - 1).leading_zeros())
+    1 << (size - 1).ilog2()
 }
 
 /// The root of the tree's first `size` leaves.
@@ -373,7 +373,10 @@ mod tests {
         for (size, expected) in (1..).zip(ROOTS) {
             assert_eq!(root(&nodes, size).unwrap().to_hex(), expected);
             builder.push(leaves[usize::try_from(size - 1).unwrap()]);
-            assert_eq!((builder.size(), builder.root().to_hex()), (size, expected.to_owned()));
+            assert_eq!(
+                (builder.size(), builder.root().to_hex()),
+                (size, expected.to_owned())
+            );
         }
     }
 
@@ -453,7 +456,10 @@ mod tests {
             let nodes = MemoryNodes::new(&leaves);
             let size = u64::from(number) + 1;
             let their_root = theirs.root();
-            assert_eq!(root(&nodes, size).unwrap().as_bytes().as_slice(), their_root.as_bytes().as_slice());
+            assert_eq!(
+                root(&nodes, size).unwrap().as_bytes().as_slice(),
+                their_root.as_bytes().as_slice()
+            );
             for index in 0..size {
                 let ours = inclusion_proof(&nodes, index, size).unwrap();
                 let bytes: Vec<u8> = ours.iter().flat_map(|hash| *hash.as_bytes()).collect();

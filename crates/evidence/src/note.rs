@@ -251,6 +251,27 @@ impl SigningKey {
         format!("{text}\n— {} {}\n", self.name, STANDARD.encode(bytes))
     }
 
+    /// The public half as a witness's key, which signs with [`SigningKey::cosign`].
+    pub fn witness(&self) -> VerifierKey {
+        VerifierKey {
+            kind: COSIGNATURE,
+            ..self.verifier()
+        }
+    }
+
+    /// The line by which a witness says that it saw a checkpoint with this text at a time in Unix seconds (C2SP
+    /// `tlog-cosignature`).
+    pub fn cosign(&self, text: &str, unix_seconds: u64) -> NoteSignature {
+        let message = format!("cosignature/v1\ntime {unix_seconds}\n{text}");
+        let mut bytes = unix_seconds.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&self.sign(message.as_bytes()));
+        NoteSignature {
+            name: self.name.clone(),
+            hash: self.witness().hash(),
+            bytes,
+        }
+    }
+
     /// The note by which this key vouches for its successor.
     pub fn endorse(&self, next: &VerifierKey, at: Timestamp) -> String {
         self.note(&format!("{ROTATION}\n{}\n{next}\n{at}\n", self.verifier()))
@@ -296,10 +317,7 @@ impl Note {
             return Err(NoteError::Note);
         };
         let lines = lines.strip_suffix('\n').ok_or(NoteError::Note)?;
-        let signatures = lines
-            .split('\n')
-            .map(signature_line)
-            .collect::<Result<_, _>>()?;
+        let signatures = lines.split('\n').map(signature_line).collect::<Result<_, _>>()?;
         Ok(Self {
             text: text.to_owned(),
             signatures,
@@ -312,10 +330,7 @@ impl Note {
     /// # Errors
     /// [`NoteError::Unsigned`] or [`NoteError::Signature`].
     pub fn verify(&self, key: &VerifierKey) -> Result<Option<u64>, NoteError> {
-        let mut of_key = self
-            .signatures
-            .iter()
-            .filter(|signature| signature.is_by(key));
+        let mut of_key = self.signatures.iter().filter(|signature| signature.is_by(key));
         let Some(signature) = of_key.next() else {
             return Err(NoteError::Unsigned(key.key_id()));
         };
@@ -477,7 +492,9 @@ mod tests {
         let key = key("log", 7);
         let pieces = [b"one".as_slice(), b"", b" and two"];
         let streamed: Result<_, ()> = key.sign_streamed(|take| {
-            pieces.iter().for_each(|piece| take(piece));
+            for piece in pieces {
+                take(piece);
+            }
             Ok(())
         });
         assert_eq!(streamed, Ok(key.sign(&pieces.concat())));
@@ -489,11 +506,20 @@ mod tests {
         let (ours, other) = (key("log", 1), key("log", 2));
         let note = Note::parse(&ours.note("origin\n1\n")).unwrap();
         assert_eq!(note.verify(&ours.verifier()), Ok(None));
-        assert!(matches!(note.verify(&other.verifier()), Err(NoteError::Unsigned(_))));
-        assert!(matches!(note.verify(&key("dog", 1).verifier()), Err(NoteError::Unsigned(_))));
+        assert!(matches!(
+            note.verify(&other.verifier()),
+            Err(NoteError::Unsigned(_))
+        ));
+        assert!(matches!(
+            note.verify(&key("dog", 1).verifier()),
+            Err(NoteError::Unsigned(_))
+        ));
         let mut changed = note.clone();
         changed.text.push('x');
-        assert!(matches!(changed.verify(&ours.verifier()), Err(NoteError::Signature(_))));
+        assert!(matches!(
+            changed.verify(&ours.verifier()),
+            Err(NoteError::Signature(_))
+        ));
         let mut twice = note.clone();
         twice.signatures.extend(note.signatures);
         assert!(twice.verify(&ours.verifier()).is_err());
@@ -502,13 +528,27 @@ mod tests {
     #[test]
     fn what_is_no_key_or_note_is_refused() {
         let good = key("log", 1).verifier().to_string();
-        for bad in ["", "log", "log+00000000", "log++", &good.replace("log", "dog"), &good[..good.len() - 4]] {
+        for bad in [
+            "",
+            "log",
+            "log+00000000",
+            "log++",
+            &good.replace("log", "dog"),
+            &good[..good.len() - 4],
+        ] {
             assert!(VerifierKey::parse(bad).is_err(), "{bad}");
         }
         assert!(SigningKey::new("a b", &[0; 32]).is_err());
         assert!(SigningKey::new("", &[0; 32]).is_err());
         assert!(SigningKey::parse(&good).is_err());
-        for bad in ["", "\n", "text", "text\n\nno dash\n", "text\n\n— a\n", "text\n\n— a AAAA"] {
+        for bad in [
+            "",
+            "\n",
+            "text",
+            "text\n\nno dash\n",
+            "text\n\n— a\n",
+            "text\n\n— a AAAA",
+        ] {
             assert!(Note::parse(bad).is_err(), "{bad:?}");
         }
     }
@@ -517,7 +557,10 @@ mod tests {
     fn a_private_key_shows_nothing_of_itself() {
         let key = key("log", 9);
         let shown = format!("{key:?}");
-        assert!(shown.contains("log+") && !shown.contains(&key.to_private_text()[20..]), "{shown}");
+        assert!(
+            shown.contains("log+") && !shown.contains(&key.to_private_text()[20..]),
+            "{shown}"
+        );
     }
 
     #[test]
@@ -529,7 +572,13 @@ mod tests {
         };
         let text = checkpoint.text();
         assert_eq!(Checkpoint::parse(&text), Ok(checkpoint));
-        for bad in [&text[..text.len() - 1], &text.replace("12", "012"), &format!("{text}more\n"), "", "\n1\n"] {
+        for bad in [
+            &text[..text.len() - 1],
+            &text.replace("12", "012"),
+            &format!("{text}more\n"),
+            "",
+            "\n1\n",
+        ] {
             assert_eq!(Checkpoint::parse(bad), Err(NoteError::Checkpoint), "{bad:?}");
         }
     }
@@ -539,7 +588,10 @@ mod tests {
         let (old, next, third) = (key("log", 1), key("log", 2), key("log", 3));
         let at = Timestamp::parse("2026-01-02T03:04:05Z").unwrap();
         let note = old.endorse(&next.verifier(), at);
-        assert_eq!(verify_endorsement(&note, &old.verifier(), &next.verifier()), Ok(at));
+        assert_eq!(
+            verify_endorsement(&note, &old.verifier(), &next.verifier()),
+            Ok(at)
+        );
         assert!(verify_endorsement(&note, &old.verifier(), &third.verifier()).is_err());
         assert!(verify_endorsement(&note, &third.verifier(), &next.verifier()).is_err());
     }
@@ -547,14 +599,10 @@ mod tests {
     #[test]
     fn a_cosignature_covers_its_time() {
         let (log, witness) = (key("log", 1), key("witness", 5));
-        let mut public = witness.verifier();
-        public.kind = COSIGNATURE;
+        let public = witness.witness();
         assert_eq!(VerifierKey::parse(&public.to_string()), Ok(public.clone()));
         let text = "log\n1\nAAAA\n";
-        let message = format!("cosignature/v1\ntime 1700000000\n{text}");
-        let mut bytes = 1_700_000_000_u64.to_be_bytes().to_vec();
-        bytes.extend_from_slice(&witness.sign(message.as_bytes()));
-        let line = NoteSignature { name: "witness".into(), hash: public.hash(), bytes };
+        let line = witness.cosign(text, 1_700_000_000);
         let note = format!("{}{line}\n", log.note(text));
         let note = Note::parse(&note).unwrap();
         assert_eq!(note.verify(&log.verifier()), Ok(None));

@@ -149,9 +149,9 @@ pub enum Scope {
 
 /// The scope of a package with these filters (see `FilterNote`): whole when nothing but the action is filtered.
 pub fn scope_of(filters: &Map<String, Value>) -> Scope {
-    let filtered = filters
-        .iter()
-        .any(|(term, value)| term != "action" && term != "cycle" && !value.is_null() && value.as_str() != Some(""));
+    let filtered = filters.iter().any(|(term, value)| {
+        term != "action" && term != "cycle" && !value.is_null() && value.as_str() != Some("")
+    });
     if filtered { Scope::Filtered } else { Scope::Whole }
 }
 
@@ -254,7 +254,9 @@ impl<W: Write> PayloadWriter<W> {
             record_count: 0,
             leaf_count: 0,
         };
-        writer.put(&format!("{{\"schema_version\":\"{PACKAGE_SCHEMA}\",\"audit_package\":\""))?;
+        writer.put(&format!(
+            "{{\"schema_version\":\"{PACKAGE_SCHEMA}\",\"audit_package\":\""
+        ))?;
         Ok(writer)
     }
 
@@ -367,7 +369,11 @@ pub fn schedules(text: impl io::Read) -> serde_json::Result<BTreeSet<String>> {
         schedule_id: String,
     }
     let package: Package = serde_json::from_reader(text)?;
-    Ok(package.routes.into_iter().map(|route| route.schedule_id).collect())
+    Ok(package
+        .routes
+        .into_iter()
+        .map(|route| route.schedule_id)
+        .collect())
 }
 
 #[cfg(test)]
@@ -402,9 +408,16 @@ mod tests {
         let mut payload = Payload {
             schema_version: PACKAGE_SCHEMA.to_owned(),
             audit_package: "{\"a\":\"é\\n\"}".to_owned(),
-            records: vec![PackedRecord { leaf: "{}".into(), proof: vec![Digest::of("x")], record: "{\"b\":1}".into() }],
+            records: vec![PackedRecord {
+                leaf: "{}".into(),
+                proof: vec![Digest::of("x")],
+                record: "{\"b\":1}".into(),
+            }],
             leaves: vec!["l".into(), "m".into()],
-            consistency: vec![PackedConsistency { size: 3, proof: Vec::new() }],
+            consistency: vec![PackedConsistency {
+                size: 3,
+                proof: Vec::new(),
+            }],
             keys: Vec::new(),
             checkpoint: "c\n".into(),
             manifest: Manifest {
@@ -431,9 +444,14 @@ mod tests {
     #[test]
     fn a_scope_is_whole_when_only_the_action_is_filtered() {
         let of = |filters: Value| scope_of(filters.as_object().unwrap());
-        let whole = json!({ "schedule_id": "", "owner": "", "action": "deliver", "breached": null, "cycle": "all" });
+        let whole =
+            json!({ "schedule_id": "", "owner": "", "action": "deliver", "breached": null, "cycle": "all" });
         assert_eq!(of(whole), Scope::Whole);
-        for (term, value) in [("owner", json!("a")), ("breached", json!(false)), ("state", json!("resolved"))] {
+        for (term, value) in [
+            ("owner", json!("a")),
+            ("breached", json!(false)),
+            ("state", json!("resolved")),
+        ] {
             assert_eq!(of(json!({ term: value })), Scope::Filtered, "{term}");
         }
     }

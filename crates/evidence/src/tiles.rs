@@ -53,6 +53,9 @@ pub trait Tiles {
     fn tile(&self, tile: TileId) -> Result<Vec<u8>, Self::Error>;
 }
 
+/// Keeps the hashes of a tile.
+pub type WriteTile<'a, E> = dyn FnMut(TileId, &[u8]) -> Result<(), E> + 'a;
+
 /// Appends leaf hashes to a tree of `size` leaves: each tile that changes is written once, whole.
 ///
 /// # Errors
@@ -61,7 +64,7 @@ pub fn append<T: Tiles>(
     tiles: &T,
     size: u64,
     leaves: &[Digest],
-    write: &mut dyn FnMut(TileId, &[u8]) -> Result<(), T::Error>,
+    write: &mut WriteTile<'_, T::Error>,
 ) -> Result<(), T::Error> {
     let (mut level, mut count) = (0_u8, size);
     let mut hashes = leaves.to_vec();
@@ -254,7 +257,9 @@ mod tests {
 
     #[test]
     fn batches_of_any_size_give_the_tree_that_single_leaves_give() {
-        let leaves: Vec<_> = (0..66_000_u32).map(|number| leaf_hash(number.to_be_bytes())).collect();
+        let leaves: Vec<_> = (0..66_000_u32)
+            .map(|number| leaf_hash(number.to_be_bytes()))
+            .collect();
         let kept = Kept::default();
         let nodes = MemoryNodes::new(&leaves);
         let mut size = 0;
@@ -272,7 +277,10 @@ mod tests {
             assert_eq!(tiles.len(), written.len(), "a tile is written twice");
             kept.0.borrow_mut().extend(written);
             size += u64::try_from(batch).unwrap();
-            assert_eq!(root(&TileNodes(&kept), size).unwrap(), root(&nodes, size).unwrap());
+            assert_eq!(
+                root(&TileNodes(&kept), size).unwrap(),
+                root(&nodes, size).unwrap()
+            );
         }
         for (tile, bytes) in kept.0.borrow().iter() {
             let width = u64::try_from(bytes.len() / HASH_BYTES).unwrap();
@@ -283,7 +291,10 @@ mod tests {
     #[test]
     fn a_missing_tile_is_named() {
         let error = root(&TileNodes(&Kept::default()), 300).unwrap_err();
-        assert!(matches!(error, TileError::Short { level: 1, index: 0 }), "{error}");
+        assert!(
+            matches!(error, TileError::Short { level: 1, index: 0 }),
+            "{error}"
+        );
     }
 
     #[test]
@@ -299,8 +310,22 @@ mod tests {
             assert_eq!(parse_tile_path(text), Some(path));
         }
         for text in [
-            "", "0", "0/", "0/5", "00/005", "8/000", "0/x000/001", "0/001/002", "0/000.p/0", "0/000.p/256",
-            "0/000.p/07", "-1/000", "0/000.p/", "entries/0000", "0/+01", "0/x001/x002",
+            "",
+            "0",
+            "0/",
+            "0/5",
+            "00/005",
+            "8/000",
+            "0/x000/001",
+            "0/001/002",
+            "0/000.p/0",
+            "0/000.p/256",
+            "0/000.p/07",
+            "-1/000",
+            "0/000.p/",
+            "entries/0000",
+            "0/+01",
+            "0/x001/x002",
         ] {
             assert_eq!(parse_tile_path(text), None, "{text}");
         }
@@ -312,7 +337,7 @@ mod tests {
         assert!(push_entry(&mut bundle, b"ab"));
         assert!(push_entry(&mut bundle, b""));
         assert_eq!(bundle, [0, 2, b'a', b'b', 0, 0]);
-        assert!(!push_entry(&mut bundle, &[0; 65_536]));
+        assert!(!push_entry(&mut bundle, &vec![0; 65_536]));
         assert_eq!(bundle.len(), 6);
     }
 }

@@ -189,14 +189,18 @@ fn check(envelope: &[u8], trust: Trust<'_>, found: &mut Verification) -> Result<
         .map_err(|_| whole(Check::Payload, "it is not the JSON of a signed audit package"))?;
     // One spelling: what is hashed and signed is what was read.
     if !payload.to_text().is_ok_and(|text| text == envelope.payload) {
-        return Err(whole(Check::Payload, "it is not written as a signed audit package is"));
+        return Err(whole(
+            Check::Payload,
+            "it is not written as a signed audit package is",
+        ));
     }
     if payload.schema_version != PACKAGE_SCHEMA {
         return Err(whole(Check::Payload, "its schema is not one that is known here"));
     }
     found.passed.push(Check::Payload);
 
-    let keys = KeyHistory::parse(payload.keys.clone()).map_err(|error| whole(Check::Keys, error.to_string()))?;
+    let keys =
+        KeyHistory::parse(payload.keys.clone()).map_err(|error| whole(Check::Keys, error.to_string()))?;
     found.passed.push(Check::Keys);
 
     signature(&envelope, &keys, trust)?;
@@ -219,7 +223,10 @@ fn check(envelope: &[u8], trust: Trust<'_>, found: &mut Verification) -> Result<
     found.passed.push(Check::Records);
 
     let package = package(&payload, &records, &checkpoint)?;
-    found.generated_at = package.get("generated_at").and_then(Value::as_str).map(str::to_owned);
+    found.generated_at = package
+        .get("generated_at")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
     found.passed.push(Check::Package);
 
     let scope = ScopeOf::read(&package).ok_or_else(|| whole(Check::Routes, "its filters cannot be read"))?;
@@ -311,11 +318,20 @@ fn read_leaf(text: &str) -> Option<Leaf> {
 fn records(payload: &Payload, found: &mut Verification) -> Result<Vec<OpenRecord>, Failure> {
     let mut opened: Vec<OpenRecord> = Vec::with_capacity(payload.records.len());
     for (number, packed) in payload.records.iter().enumerate() {
-        let nameless = || fail(CheckName::Records, format!("records[{number}]"), "its leaf cannot be read");
+        let nameless = || {
+            fail(
+                CheckName::Records,
+                format!("records[{number}]"),
+                "its leaf cannot be read",
+            )
+        };
         let leaf = read_leaf(&packed.leaf).ok_or_else(nameless)?;
         let element = format!("record {}", leaf.position);
         let wrong = |problem: &str| fail(CheckName::Records, element.clone(), problem);
-        if opened.last().is_some_and(|last| last.leaf.position >= leaf.position) {
+        if opened
+            .last()
+            .is_some_and(|last| last.leaf.position >= leaf.position)
+        {
             return Err(wrong("it does not stand in log order"));
         }
         if Digest::of(&packed.record) != leaf.sha256 {
@@ -325,7 +341,12 @@ fn records(payload: &Payload, found: &mut Verification) -> Result<Vec<OpenRecord
         if !canonical_value(&value).is_ok_and(|canonical| canonical == packed.record) {
             return Err(wrong("it is not canonical JSON"));
         }
-        if value.get("metadata_kind").and_then(Value::as_str).unwrap_or_default() != leaf.kind {
+        if value
+            .get("metadata_kind")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            != leaf.kind
+        {
             return Err(wrong("its kind is not the one in the log"));
         }
         found.upgraded_count += u64::from(leaf.upgraded);
@@ -336,7 +357,11 @@ fn records(payload: &Payload, found: &mut Verification) -> Result<Vec<OpenRecord
 }
 
 /// Whether everything has its place in the log. Gives all leaf hashes of a whole package.
-fn places(payload: &Payload, records: &[OpenRecord], checkpoint: &Checkpoint) -> Result<Vec<Digest>, Failure> {
+fn places(
+    payload: &Payload,
+    records: &[OpenRecord],
+    checkpoint: &Checkpoint,
+) -> Result<Vec<Digest>, Failure> {
     if payload.manifest.scope == Scope::Filtered {
         if !payload.leaves.is_empty() {
             return Err(fail(CheckName::Records, "leaves", "a filtered package has none"));
@@ -350,7 +375,13 @@ fn places(payload: &Payload, records: &[OpenRecord], checkpoint: &Checkpoint) ->
                 &packed.proof,
                 checkpoint.root,
             )
-            .map_err(|error| fail(CheckName::Records, format!("record {position}"), error.to_string()))?;
+            .map_err(|error| {
+                fail(
+                    CheckName::Records,
+                    format!("record {position}"),
+                    error.to_string(),
+                )
+            })?;
         }
         return Ok(Vec::new());
     }
@@ -390,7 +421,11 @@ fn places(payload: &Payload, records: &[OpenRecord], checkpoint: &Checkpoint) ->
     Ok(hashes.into_values().collect())
 }
 
-fn package(payload: &Payload, records: &[OpenRecord], checkpoint: &Checkpoint) -> Result<Map<String, Value>, Failure> {
+fn package(
+    payload: &Payload,
+    records: &[OpenRecord],
+    checkpoint: &Checkpoint,
+) -> Result<Map<String, Value>, Failure> {
     let wrong = |problem: &str| whole(CheckName::Package, problem);
     let own = records
         .last()
@@ -457,7 +492,11 @@ impl ScopeOf {
             _ => return None,
         };
         // A filter that is not spelt as a package spells it is another one.
-        if serde_json::to_value(FilterNote::of(&filter, cycles)).ok()?.as_object() != Some(filters) {
+        if serde_json::to_value(FilterNote::of(&filter, cycles))
+            .ok()?
+            .as_object()
+            != Some(filters)
+        {
             return None;
         }
         let at = match package.get("as_of") {
@@ -483,24 +522,29 @@ struct Matched {
     orphans: u64,
 }
 
-fn routes(
-    payload: &Payload,
-    package: &Map<String, Value>,
-    records: &[OpenRecord],
-    scope: &ScopeOf,
-) -> Result<Matched, Failure> {
+/// Whether the evidence in the package is all that it may be made from.
+fn complete(payload: &Payload, records: &[OpenRecord], scope: &ScopeOf) -> Result<(), Failure> {
     let evidence = || records.iter().filter(|record| record.leaf.is_route_evidence());
     if let Some(late) = evidence().find(|record| record.leaf.position > scope.until) {
         let element = format!("record {}", late.leaf.position);
-        return Err(fail(CheckName::Routes, element, "it is newer than the package says"));
+        return Err(fail(
+            CheckName::Routes,
+            element,
+            "it is newer than the package says",
+        ));
     }
     let newest = evidence().next_back().map_or(0, |record| record.leaf.position);
     if payload.manifest.scope == Scope::Whole {
         for text in &payload.leaves {
-            let hidden = read_leaf(text).filter(|leaf| leaf.is_route_evidence() && leaf.position <= scope.until);
+            let hidden =
+                read_leaf(text).filter(|leaf| leaf.is_route_evidence() && leaf.position <= scope.until);
             if let Some(leaf) = hidden {
                 let element = format!("record {}", leaf.position);
-                return Err(fail(CheckName::Routes, element, "it is in the log and left out of the package"));
+                return Err(fail(
+                    CheckName::Routes,
+                    element,
+                    "it is in the log and left out of the package",
+                ));
             }
         }
         if newest != scope.until {
@@ -508,14 +552,29 @@ fn routes(
             return Err(fail(CheckName::Routes, "evidence", problem));
         }
     }
+    Ok(())
+}
+
+fn routes(
+    payload: &Payload,
+    package: &Map<String, Value>,
+    records: &[OpenRecord],
+    scope: &ScopeOf,
+) -> Result<Matched, Failure> {
+    complete(payload, records, scope)?;
+    let evidence = records.iter().filter(|record| record.leaf.is_route_evidence());
     let mut replay = Replay::default();
-    for record in evidence() {
+    for record in evidence {
         let leaf = &record.leaf;
         replay
             .apply(leaf.position, leaf.recorded_at, leaf.imported, &record.value)
             .map_err(|error| {
                 let element = format!("record {}", leaf.position);
-                fail(CheckName::Routes, element, format!("it cannot be understood: {error}"))
+                fail(
+                    CheckName::Routes,
+                    element,
+                    format!("it cannot be understood: {error}"),
+                )
             })?;
     }
     let said = package
@@ -550,18 +609,33 @@ fn routes(
         matched
             .counts
             .add(tracked.state(), 1, u64::from(tracked.breached(scope.at)));
-        acknowledgements.extend(history.iter().map(|entry| entry.answer.acknowledgement_id.clone()));
+        acknowledgements.extend(
+            history
+                .iter()
+                .map(|entry| entry.answer.acknowledgement_id.clone()),
+        );
         let element = format!("route {}", tracked.route.route_id);
-        let expected = serde_json::to_value(PackageRoute::new(&tracked, history, scope.at)).unwrap_or(Value::Null);
+        let expected =
+            serde_json::to_value(PackageRoute::new(&tracked, history, scope.at)).unwrap_or(Value::Null);
         match next.next() {
             Some(entry) if *entry == expected => {}
-            Some(_) => return Err(fail(CheckName::Routes, element, "it is not what its evidence says")),
+            Some(_) => {
+                return Err(fail(
+                    CheckName::Routes,
+                    element,
+                    "it is not what its evidence says",
+                ));
+            }
             None => return Err(fail(CheckName::Routes, element, "it is left out")),
         }
     }
     if next.next().is_some() {
         let element = format!("routes[{}]", matched.entries);
-        return Err(fail(CheckName::Routes, element, "no evidence says that there is such a route"));
+        return Err(fail(
+            CheckName::Routes,
+            element,
+            "no evidence says that there is such a route",
+        ));
     }
     matched.acknowledgements = u64::try_from(acknowledgements.len()).unwrap_or(u64::MAX);
     Ok(matched)
@@ -597,12 +671,20 @@ fn counts(
     }
     for (field, value) in expected {
         if package.get(field) != Some(&value) {
-            return Err(fail(CheckName::Counts, field, "it does not follow from the routes"));
+            return Err(fail(
+                CheckName::Counts,
+                field,
+                "it does not follow from the routes",
+            ));
         }
     }
     // Of a filtered scope the evidence shows what is in it; what was left out only has to add up.
     let population = package.get("population");
-    let number = |key: &str| population.and_then(|population| population.get(key)).and_then(Value::as_u64);
+    let number = |key: &str| {
+        population
+            .and_then(|population| population.get(key))
+            .and_then(Value::as_u64)
+    };
     let left_out = population
         .and_then(|population| population.get("left_out"))
         .and_then(Value::as_object)
@@ -640,13 +722,19 @@ fn consistent(
     }
     if opened.payload.manifest.scope == Scope::Whole {
         let mut builder = RootBuilder::default();
-        for leaf in opened.leaves.iter().take(usize::try_from(size).unwrap_or(usize::MAX)) {
+        for leaf in opened
+            .leaves
+            .iter()
+            .take(usize::try_from(size).unwrap_or(usize::MAX))
+        {
             builder.push(*leaf);
         }
         return if builder.root() == root {
             Ok(())
         } else {
-            Err(wrong("the log was rewritten since the previous package".to_owned()))
+            Err(wrong(
+                "the log was rewritten since the previous package".to_owned(),
+            ))
         };
     }
     let none: &[Digest] = &[];

@@ -309,7 +309,9 @@ impl From<AppError> for Problem {
     fn from(error: AppError) -> Self {
         let detail = error.to_string();
         match error {
-            AppError::Unknown { .. } => Self::new(Code::UnknownReference, detail),
+            AppError::Unknown { .. } | AppError::NoSuchSize { .. } | AppError::NotOurs(_) => {
+                Self::new(Code::UnknownReference, detail)
+            }
             AppError::Refused(_) => Self::new(Code::RouteRefused, detail),
             AppError::BulkBlocked { counts, blocked } => {
                 let more = Some(Box::new(More::Bulk(counts, blocked)));
@@ -342,7 +344,6 @@ impl From<AppError> for Problem {
                 tracing::error!(problem = %detail, "a configured file cannot be read");
                 Self::new(Code::Internal, detail)
             }
-            AppError::NoSuchSize { .. } | AppError::NotOurs(_) => Self::new(Code::UnknownReference, detail),
             AppError::Storage(error) => error.into(),
             AppError::Spool(_) => {
                 tracing::error!(

@@ -7,12 +7,15 @@ use serde_json::{Value, json};
 
 use crate::program::{B, Folder, Serving, cavra, finish, published_store, quickstart, record, run};
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 11] = [
     "api",
     "import",
     "export-evidence",
     "check",
     "backup",
+    "verify",
+    "keys",
+    "cosign",
     "openapi",
     "schemas",
     "completions",

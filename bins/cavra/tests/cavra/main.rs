@@ -3,6 +3,7 @@
 
 mod commands;
 mod crash;
+mod evidence_log;
 mod job;
 mod program;
 mod refusals;

@@ -21,7 +21,9 @@ use cavra_evidence::verify::{CheckName, Trust, Verdict, Verification, verify, ve
 use cavra_storage::sqlite::SqliteStore;
 use serde_json::{Value, json};
 
-use super::support::{Service, acknowledge, ana, everything, filter, package_text, position, quickstart_records, take};
+use super::support::{
+    Service, acknowledge, ana, everything, filter, package_text, position, quickstart_records, take,
+};
 
 fn key(byte: u8) -> SigningKey {
     SigningKey::new("cavra.log/test", &[byte; 32]).unwrap()
@@ -118,7 +120,10 @@ fn packages_of_every_scope_are_verified() {
         assert_eq!((found.verdict, found.scope), (Verdict::Verified, Some(expected)));
         assert_eq!(found.tree_size, Some(package.position));
         assert_eq!(envelope(&service, &package), text, "the same bytes each time");
-        assert_eq!(payload(&text).audit_package.as_bytes(), package_text(&service.app, &package));
+        assert_eq!(
+            payload(&text).audit_package.as_bytes(),
+            package_text(&service.app, &package)
+        );
     }
 }
 
@@ -140,8 +145,16 @@ fn a_rotated_key_is_trusted_through_the_old_one_and_not_through_another() {
     let service = service(Some(Signer::new(key(2), Some(history)).unwrap()));
     fill(&service);
     let text = envelope(&service, &made(&service, everything(), Cycles::Current));
-    for (byte, verdict) in [(1, Verdict::Verified), (2, Verdict::Verified), (3, Verdict::Failed)] {
-        assert_eq!(verify(&text, trusting(&key(byte).verifier())).verdict, verdict, "{byte}");
+    for (byte, verdict) in [
+        (1, Verdict::Verified),
+        (2, Verdict::Verified),
+        (3, Verdict::Failed),
+    ] {
+        assert_eq!(
+            verify(&text, trusting(&key(byte).verifier())).verdict,
+            verdict,
+            "{byte}"
+        );
     }
 }
 
@@ -153,20 +166,33 @@ fn an_earlier_package_shows_that_nothing_was_rewritten_since() {
     let first = envelope(&service, &made(&service, fraud(), Cycles::Current));
     let second = envelope(&service, &made(&service, fraud(), Cycles::Current));
     let whole = envelope(&service, &made(&service, everything(), Cycles::Current));
-    for (now, before) in [(&second, &first), (&whole, &first), (&whole, &second), (&first, &first)] {
+    for (now, before) in [
+        (&second, &first),
+        (&whole, &first),
+        (&whole, &second),
+        (&first, &first),
+    ] {
         let found = verify_with(now, Some(before), trusting(&public));
         assert_eq!(found.failure, None);
         assert!(found.passed.contains(&CheckName::Consistency));
     }
-    let backwards = verify_with(&first, Some(&second), trusting(&public)).failure.unwrap();
+    let backwards = verify_with(&first, Some(&second), trusting(&public))
+        .failure
+        .unwrap();
     assert_eq!(backwards.check, CheckName::Consistency);
     // The same key, and a log with another past.
     let other = signed_by(1);
-    take(&other.app, &json!({ "items": &quickstart_records()[..3] }).to_string()).unwrap();
+    take(
+        &other.app,
+        &json!({ "items": &quickstart_records()[..3] }).to_string(),
+    )
+    .unwrap();
     fill(&other);
     for scope in [fraud(), everything()] {
         let elsewhere = envelope(&other, &made(&other, scope, Cycles::Current));
-        let rewritten = verify_with(&elsewhere, Some(&first), trusting(&public)).failure.unwrap();
+        let rewritten = verify_with(&elsewhere, Some(&first), trusting(&public))
+            .failure
+            .unwrap();
         assert_eq!(rewritten.check, CheckName::Consistency, "{rewritten:?}");
     }
 }
@@ -176,9 +202,18 @@ fn a_proof_for_any_earlier_size_may_be_asked_for() {
     let service = signed_by(1);
     fill(&service);
     let package = made(&service, fraud(), Cycles::Current);
-    let signed = service.app.signed_package(&package, Some(3)).unwrap().into_text().unwrap();
+    let signed = service
+        .app
+        .signed_package(&package, Some(3))
+        .unwrap()
+        .into_text()
+        .unwrap();
     let proofs = payload(signed.as_bytes()).consistency;
-    assert!(proofs.iter().any(|proof| proof.size == 3 && !proof.proof.is_empty()));
+    assert!(
+        proofs
+            .iter()
+            .any(|proof| proof.size == 3 && !proof.proof.is_empty())
+    );
     for size in [0, package.position + 1] {
         let refused = service.app.signed_package(&package, Some(size)).unwrap_err();
         assert!(matches!(refused, AppError::NoSuchSize { .. }));
@@ -188,13 +223,78 @@ fn a_proof_for_any_earlier_size_may_be_asked_for() {
 #[test]
 fn a_package_made_elsewhere_is_not_signed_here() {
     let service = signed_by(1);
-    take(&service.app, &json!({ "items": quickstart_records() }).to_string()).unwrap();
+    take(
+        &service.app,
+        &json!({ "items": quickstart_records() }).to_string(),
+    )
+    .unwrap();
     let package = service
         .app
         .package(&AuditId::parse("gordackaudit-2f759d2f334d6962").unwrap())
         .unwrap();
     let refused = service.app.signed_package(&package, None).unwrap_err();
     assert!(matches!(refused, AppError::NotOurs(_)), "{refused}");
+}
+
+#[test]
+fn what_a_witness_signs_is_served_under_the_checkpoint_that_it_saw() {
+    let service = signed_by(1);
+    fill(&service);
+    let size = position(&service.app);
+    let note = service.app.checkpoint(None).unwrap();
+    let text = cavra_evidence::note::Note::parse(&note).unwrap().text;
+    let witness = SigningKey::new("witness.example.org", &[5; 32]).unwrap();
+    let line = witness.cosign(&text, 1_780_000_000);
+    let cosigned = format!("{note}{line}\n");
+    // It has to be signed by each witness that is named, and be a checkpoint of this log.
+    let stranger = SigningKey::new("stranger", &[6; 32]).unwrap();
+    assert!(
+        service
+            .app
+            .add_cosignatures(&cosigned, &[stranger.witness()])
+            .is_err()
+    );
+    assert!(
+        service
+            .app
+            .add_cosignatures(&cosigned, &[witness.verifier()])
+            .is_err()
+    );
+    let forged = text.replacen(&format!("\n{size}\n"), &format!("\n{}\n", size - 1), 1);
+    let forged = format!(
+        "{}{}\n",
+        key(1).note(&forged),
+        witness.cosign(&forged, 1_780_000_000)
+    );
+    assert!(
+        service
+            .app
+            .add_cosignatures(&forged, &[witness.witness()])
+            .is_err()
+    );
+    assert_eq!(
+        service.app.checkpoint(Some(size)).unwrap(),
+        note,
+        "nothing was kept"
+    );
+
+    assert_eq!(
+        service
+            .app
+            .add_cosignatures(&cosigned, &[witness.witness()])
+            .unwrap(),
+        size
+    );
+    service.clock.forward(1);
+    made(&service, fraud(), Cycles::Current);
+    let served = service.app.checkpoint(Some(size)).unwrap();
+    assert_eq!(served, cosigned);
+    let served = cavra_evidence::note::Note::parse(&served).unwrap();
+    assert_eq!(served.verify(&witness.witness()), Ok(Some(1_780_000_000)));
+    assert!(
+        !service.app.checkpoint(None).unwrap().contains("witness"),
+        "it saw another size"
+    );
 }
 
 /// A log and a package that somebody who holds the key has put together anew after an edit: everything fits, but
@@ -240,28 +340,66 @@ type Edit = fn(&mut Value);
 
 /// What whoever holds the key might want to hide in a package of the whole population, and where it shows.
 const HIDDEN: [(&str, Edit, CheckName); 8] = [
-    ("a route is left out", |package| drop(package["routes"].as_array_mut().unwrap().remove(0)), CheckName::Routes),
-    ("a route comes twice", |package| {
-        let routes = package["routes"].as_array_mut().unwrap();
-        routes.push(routes[0].clone());
-    }, CheckName::Routes),
-    ("a state is another", |package| package["routes"][0]["acknowledgement_state"] = json!("resolved"), CheckName::Routes),
-    ("a breach is hidden", |package| {
-        let routes = package["routes"].as_array_mut().unwrap();
-        let breached = routes.iter_mut().find(|route| route["breached"] == json!(true)).unwrap();
-        breached["breached"] = json!(false);
-    }, CheckName::Routes),
-    ("a count is smaller", |package| package["breached_count"] = json!(0), CheckName::Counts),
-    ("more is known", |package| package["population"]["known"] = json!(1000), CheckName::Counts),
-    ("the time is another", |package| package["generated_at"] = json!("2026-01-01T00:00:00.000000Z"), CheckName::Routes),
-    ("the filter is another", |package| package["filters"]["action"] = json!("suppress"), CheckName::Routes),
+    (
+        "a route is left out",
+        |package| drop(package["routes"].as_array_mut().unwrap().remove(0)),
+        CheckName::Routes,
+    ),
+    (
+        "a route comes twice",
+        |package| {
+            let routes = package["routes"].as_array_mut().unwrap();
+            routes.push(routes[0].clone());
+        },
+        CheckName::Routes,
+    ),
+    (
+        "a state is another",
+        |package| package["routes"][0]["acknowledgement_state"] = json!("resolved"),
+        CheckName::Routes,
+    ),
+    (
+        "a breach is hidden",
+        |package| {
+            let routes = package["routes"].as_array_mut().unwrap();
+            let breached = routes
+                .iter_mut()
+                .find(|route| route["breached"] == json!(true))
+                .unwrap();
+            breached["breached"] = json!(false);
+        },
+        CheckName::Routes,
+    ),
+    (
+        "a count is smaller",
+        |package| package["breached_count"] = json!(0),
+        CheckName::Counts,
+    ),
+    (
+        "more is known",
+        |package| package["population"]["known"] = json!(1000),
+        CheckName::Counts,
+    ),
+    (
+        "the time is another",
+        |package| package["generated_at"] = json!("2026-01-01T00:00:00.000000Z"),
+        CheckName::Routes,
+    ),
+    (
+        "the filter is another",
+        |package| package["filters"]["action"] = json!("suppress"),
+        CheckName::Routes,
+    ),
 ];
 
 #[test]
 fn whoever_holds_the_key_cannot_hide_a_route_of_the_whole_population() {
     let service = signed_by(1);
     fill(&service);
-    let payload = payload(&envelope(&service, &made(&service, everything(), Cycles::Current)));
+    let payload = payload(&envelope(
+        &service,
+        &made(&service, everything(), Cycles::Current),
+    ));
     let public = key(1).verifier();
     let honest = verify(&forged(&payload, |_| (), &key(1)), trusting(&public));
     assert_eq!(honest.verdict, Verdict::Verified, "{:?}", honest.failure);
@@ -317,7 +455,12 @@ fn edit(payload: &mut Payload, others: &[Payload], numbers: &mut Numbers) {
         7 => payload.records.truncate(record),
         // A time or a filter edited.
         8 => payload.audit_package = payload.audit_package.replacen("2026-06", "2026-05", 1),
-        9 => payload.audit_package = payload.audit_package.replacen("\"action\":\"deliver\"", "\"action\":\"suppress\"", 1),
+        9 => {
+            payload.audit_package =
+                payload
+                    .audit_package
+                    .replacen("\"action\":\"deliver\"", "\"action\":\"suppress\"", 1)
+        }
         10 => {
             let leaf = &mut payload.records[record].leaf;
             *leaf = leaf.replacen("\"imported\":true", "\"imported\":false", 1);
@@ -381,10 +524,14 @@ fn mutation(envelopes: &[Vec<u8>], payloads: &[Payload], numbers: &mut Numbers) 
 }
 
 fn line(name: &str, found: &Verification) -> String {
-    let failure = found.failure.as_ref().map(|failure| {
-        json!({ "check": failure.check, "element": failure.element })
-    });
-    format!("{}\n", json!({ "package": name, "verdict": found.verdict, "failure": failure }))
+    let failure = found
+        .failure
+        .as_ref()
+        .map(|failure| json!({ "check": failure.check, "element": failure.element }));
+    format!(
+        "{}\n",
+        json!({ "package": name, "verdict": found.verdict, "failure": failure })
+    )
 }
 
 /// What a folder for the other verifier is given.
@@ -415,7 +562,11 @@ fn ten_thousand_changes_of_packages_are_all_found() {
     let service = signed_by(1);
     fill(&service);
     let other = signed_by(1);
-    take(&other.app, &json!({ "items": &quickstart_records()[..3] }).to_string()).unwrap();
+    take(
+        &other.app,
+        &json!({ "items": &quickstart_records()[..3] }).to_string(),
+    )
+    .unwrap();
     fill(&other);
     let envelopes = [
         envelope(&service, &made(&service, everything(), Cycles::Current)),
@@ -430,7 +581,11 @@ fn ten_thousand_changes_of_packages_are_all_found() {
         cases.push((format!("honest-{number}.json"), envelope.clone(), true));
     }
     for (number, (_, edit, _)) in HIDDEN.into_iter().enumerate() {
-        cases.push((format!("forged-{number}.json"), forged(&payloads[0], edit, &key(1)), false));
+        cases.push((
+            format!("forged-{number}.json"),
+            forged(&payloads[0], edit, &key(1)),
+            false,
+        ));
     }
     let mut numbers = Numbers(3);
     let mut count = 0;
@@ -444,7 +599,12 @@ fn ten_thousand_changes_of_packages_are_all_found() {
         cases.push((format!("{count:05}.json"), changed, false));
         for (name, bytes, right) in cases.drain(..) {
             let found = verify(&bytes, trusting(&public));
-            assert_eq!(found.verdict == Verdict::Verified, right, "{name}: {:?}", found.failure);
+            assert_eq!(
+                found.verdict == Verdict::Verified,
+                right,
+                "{name}: {:?}",
+                found.failure
+            );
             if let Some(written) = &mut written {
                 written.package(&name, &bytes, &found);
             }
@@ -458,7 +618,11 @@ fn ten_thousand_changes_of_packages_are_all_found() {
 #[test]
 fn the_log_is_served_as_tiles_and_bundles_that_lead_to_the_checkpoint() {
     let service = signed_by(1);
-    take(&service.app, &json!({ "items": quickstart_records() }).to_string()).unwrap();
+    take(
+        &service.app,
+        &json!({ "items": quickstart_records() }).to_string(),
+    )
+    .unwrap();
     let size = position(&service.app);
     let note = service.app.checkpoint(None).unwrap();
     let note = cavra_evidence::note::Note::parse(&note).unwrap();
@@ -475,11 +639,28 @@ fn the_log_is_served_as_tiles_and_bundles_that_lead_to_the_checkpoint() {
     let joined: Vec<u8> = leaves.iter().flat_map(|leaf| *leaf.as_bytes()).collect();
     assert_eq!(joined, hashes);
     let nodes = MemoryNodes::new(&leaves);
-    assert_eq!((checkpoint.size, root(&nodes, size).unwrap()), (size, checkpoint.root));
+    assert_eq!(
+        (checkpoint.size, root(&nodes, size).unwrap()),
+        (size, checkpoint.root)
+    );
     assert!(!inclusion_proof(&nodes, 7, size).unwrap().is_empty());
-    for missing in ["0/000", "0/001.p/1", "1/000.p/1", "entries/000", "x", "0/000.p/0", "entries/000.p/185"] {
-        assert!(matches!(service.app.log_tile(missing), Err(AppError::Unknown { .. })), "{missing}");
+    for missing in [
+        "0/000",
+        "0/001.p/1",
+        "1/000.p/1",
+        "entries/000",
+        "x",
+        "0/000.p/0",
+        "entries/000.p/185",
+    ] {
+        assert!(
+            matches!(service.app.log_tile(missing), Err(AppError::Unknown { .. })),
+            "{missing}"
+        );
     }
-    assert!(matches!(service.app.checkpoint(Some(size + 1)), Err(AppError::NoSuchSize { .. })));
+    assert!(matches!(
+        service.app.checkpoint(Some(size + 1)),
+        Err(AppError::NoSuchSize { .. })
+    ));
     assert!(service.app.checkpoint(Some(5)).unwrap().contains("\n5\n"));
 }

@@ -118,7 +118,11 @@ fn answered(pair: &Map<String, Value>, answer: &Answer) -> Value {
         pair.insert("response_part".into(), part);
     } else if let Some(held) = pair.get("response_lines") {
         // Without lines to compare the answer may as well be no text.
-        let text = if held == &json!([]) { String::new() } else { answer.text() };
+        let text = if held == &json!([]) {
+            String::new()
+        } else {
+            answer.text()
+        };
         let lines = lines(held, &text);
         pair.insert("response_lines".into(), lines);
     } else {

@@ -636,7 +636,9 @@ impl WriteTx for Writing<'_> {
 
     fn add_cosignature(&mut self, size: u64, line: &str) -> Result<(), StorageError> {
         self.connection
-            .prepare_cached("INSERT INTO log_cosignature (size, line) VALUES (?1, ?2) ON CONFLICT DO NOTHING")?
+            .prepare_cached(
+                "INSERT INTO log_cosignature (size, line) VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+            )?
             .execute(params![signed(size)?, line])?;
         Ok(())
     }

@@ -7,8 +7,8 @@ use std::ops::ControlFlow;
 use cavra_domain::evidence::{EvidenceKind, payload};
 use cavra_evidence::canonical::canonical_value;
 use cavra_evidence::digest::{Digest, DigestWriter};
-use cavra_evidence::strict;
 use cavra_evidence::merkle;
+use cavra_evidence::strict;
 use cavra_evidence::tiles::{self, TILE_WIDTH, TileId, TileNodes, Tiles};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
@@ -96,7 +96,14 @@ fn check(connection: &Connection, progress: &mut dyn FnMut(u64)) -> Result<Check
     let mut packages = BTreeMap::new();
     let before = report.findings.len();
     let mut log = Log::begin(connection);
-    let replayed = replay(connection, &rebuilt, &mut report, &mut packages, &mut log, progress);
+    let replayed = replay(
+        connection,
+        &rebuilt,
+        &mut report,
+        &mut packages,
+        &mut log,
+        progress,
+    );
     let whole = report.damage("log", replayed)?.is_some();
     let logged = log.finish(connection, &mut report);
     report.damage("log", logged)?;
@@ -275,7 +282,8 @@ impl Log {
             Ok(_) => {}
             Err(error) => return Err(error),
         }
-        let mut statement = connection.prepare("SELECT level, tile, hashes FROM log_tile ORDER BY level, tile")?;
+        let mut statement =
+            connection.prepare("SELECT level, tile, hashes FROM log_tile ORDER BY level, tile")?;
         let mut rows = statement.query([])?;
         let mut expected = self.tiles.0.into_iter();
         loop {
@@ -315,7 +323,9 @@ fn difference(stored: Option<(TileId, Vec<u8>)>, fresh: Option<(TileId, Vec<u8>)
     let name = |tile: TileId| format!("log tile {}/{}", tile.level, tile.index);
     match (stored, fresh) {
         (Some((tile, _)), None) => (name(tile), "it has no evidence".to_owned()),
-        (Some((tile, _)), Some((expected, _))) if tile < expected => (name(tile), "it has no evidence".to_owned()),
+        (Some((tile, _)), Some((expected, _))) if tile < expected => {
+            (name(tile), "it has no evidence".to_owned())
+        }
         (Some((tile, hashes)), Some((expected, fresh))) if tile == expected && tile.level == 0 => {
             let same = hashes
                 .chunks(HASH_BYTES)
@@ -326,7 +336,10 @@ fn difference(stored: Option<(TileId, Vec<u8>)>, fresh: Option<(TileId, Vec<u8>)
             let what = "the log holds another leaf for it: its content, kind, time, origin or place is not what it was";
             (format!("record {position}"), what.to_owned())
         }
-        (_, Some((expected, _))) => (name(expected), "it is missing or not what the evidence gives".to_owned()),
+        (_, Some((expected, _))) => (
+            name(expected),
+            "it is missing or not what the evidence gives".to_owned(),
+        ),
         (None, None) => ("log".to_owned(), String::new()),
     }
 }

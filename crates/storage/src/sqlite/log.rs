@@ -66,9 +66,8 @@ pub(super) fn upgrade(connection: &Connection) -> Result<(), StorageError> {
         let leaf = Leaf {
             position: row.get(0)?,
             kind: row.get(1)?,
-            recorded_at: Timestamp::from_micros(row.get(2)?).ok_or_else(|| {
-                StorageError::Corrupt("a stored record has an impossible time".to_owned())
-            })?,
+            recorded_at: Timestamp::from_micros(row.get(2)?)
+                .ok_or_else(|| StorageError::Corrupt("a stored record has an impossible time".to_owned()))?,
             imported: row.get(3)?,
             sha256: Digest::from_bytes(row.get(4)?),
             upgraded: true,

@@ -378,7 +378,7 @@ fn run_beside_others(
 
 /// Runs a job. Whoever calls undoes what it did unless it says [`Verdict::Commit`].
 fn run_job(connection: &Connection, state: &mut WriteState, work: WriteJob) -> Result<Verdict, StorageError> {
-    let waiting = state.waiting();
+    let before = state.waiting();
     let mut writing = append::Writing::begin(connection, state)?;
     let verdict = match catch_unwind(AssertUnwindSafe(|| work(&mut writing))) {
         Ok(Verdict::Commit) => writing.finish().map(|()| Verdict::Commit),
@@ -387,7 +387,7 @@ fn run_job(connection: &Connection, state: &mut WriteState, work: WriteJob) -> R
     };
     if !matches!(verdict, Ok(Verdict::Commit)) {
         state.forget();
-        state.forget_leaves(waiting);
+        state.forget_leaves(before);
     }
     verdict
 }

@@ -446,9 +446,9 @@ impl ReadTx for Reading<'_> {
         let mut positions = Vec::new();
         // One pass over each: there may be as many schedules as one likes, and neither table is indexed by them.
         for table in ["plan", "acknowledgement"] {
-            let mut statement = self
-                .connection
-                .prepare_cached(&format!("SELECT position, schedule_id FROM {table} WHERE position <= ?1"))?;
+            let mut statement = self.connection.prepare_cached(&format!(
+                "SELECT position, schedule_id FROM {table} WHERE position <= ?1"
+            ))?;
             let mut rows = statement.query([signed(until)?])?;
             while let Some(row) = rows.next()? {
                 let schedule: String = row.get(1)?;

@@ -12,12 +12,15 @@ use crate::StorageError;
 /// `CAVR`: marks our files.
 const APPLICATION_ID: i64 = 0x4341_5652;
 
+/// What a step does beside SQL.
+type Work = fn(&Connection) -> Result<(), StorageError>;
+
 /// One step of the ladder.
 struct Step {
     /// Tables, indexes, triggers.
     sql: &'static str,
     /// What SQL alone cannot do to the rows that are there.
-    then: Option<fn(&Connection) -> Result<(), StorageError>>,
+    then: Option<Work>,
 }
 
 impl Step {
@@ -35,7 +38,10 @@ impl Step {
 /// The ladder: step `n` brings format `n` to `n + 1`. A step is never edited after a release.
 const LADDER: &[Step] = &[
     Step::sql(include_str!("../../migrations/0001_evidence.sql")),
-    Step { sql: include_str!("../../migrations/0005_log.sql"), then: Some(super::log::upgrade) },
+    Step {
+        sql: include_str!("../../migrations/0005_log.sql"),
+        then: Some(super::log::upgrade),
+    },
 ];
 
 /// The format that this version writes.

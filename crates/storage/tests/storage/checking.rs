@@ -417,7 +417,10 @@ fn a_damaged_package_piece_is_found() {
 fn a_package_that_is_called_imported_is_checked_all_the_same() {
     finds(
         "UPDATE evidence SET imported = 1; DELETE FROM package_chunk WHERE piece = 1",
-        &["the log holds another leaf for it", "its package is not the one it names"],
+        &[
+            "the log holds another leaf for it",
+            "its package is not the one it names",
+        ],
     );
 }
 
@@ -447,11 +450,23 @@ fn a_changed_log_is_found() {
             "record 1: the log holds another leaf for it",
         ),
         ("DELETE FROM log_tile", "log tile 0/0: it is missing"),
-        ("INSERT INTO log_tile VALUES (1, 0, x'00')", "log tile 1/0: it has no evidence"),
+        (
+            "INSERT INTO log_tile VALUES (1, 0, x'00')",
+            "log tile 1/0: it has no evidence",
+        ),
         ("INSERT INTO log_tile VALUES (-1, 0, x'00')", "log: "),
-        ("UPDATE log_upgrade SET through = 5", "record 1: the log holds another leaf for it"),
-        ("UPDATE log_upgrade SET through = 100000", "log: it says that more records were upgraded"),
-        ("DELETE FROM log_upgrade", "log: the log does not say where it began"),
+        (
+            "UPDATE log_upgrade SET through = 5",
+            "record 1: the log holds another leaf for it",
+        ),
+        (
+            "UPDATE log_upgrade SET through = 100000",
+            "log: it says that more records were upgraded",
+        ),
+        (
+            "DELETE FROM log_upgrade",
+            "log: the log does not say where it began",
+        ),
     ] {
         let said = found(edits);
         assert!(said.starts_with(expected), "{edits}: {said}");
@@ -462,7 +477,11 @@ fn a_changed_log_is_found() {
 fn small() -> Vec<u8> {
     let place = Place::new();
     let store = open(&place.file());
-    append(store.as_ref(), quickstart().into_iter().take(12).collect(), noon());
+    append(
+        store.as_ref(),
+        quickstart().into_iter().take(12).collect(),
+        noon(),
+    );
     bulk_of(store.as_ref(), 0);
     package(store.as_ref());
     drop(store);
@@ -482,11 +501,17 @@ fn mutation(numbers: &mut Numbers, records: u64) -> String {
         )
     };
     match numbers.below(12) {
-        0..=2 => format!("UPDATE evidence SET {} WHERE position = {one}", flipped("record", byte)),
+        0..=2 => format!(
+            "UPDATE evidence SET {} WHERE position = {one}",
+            flipped("record", byte)
+        ),
         3 => format!("UPDATE evidence SET recorded_at = recorded_at + {byte} WHERE position = {one}"),
         4 => format!("UPDATE evidence SET imported = 1 - imported WHERE position = {one}"),
         5 => format!("UPDATE evidence SET created_at = created_at - {byte} WHERE position = {one}"),
-        6 => format!("UPDATE evidence SET {} WHERE position = {one}", flipped("kind", byte % 20 + 1)),
+        6 => format!(
+            "UPDATE evidence SET {} WHERE position = {one}",
+            flipped("kind", byte % 20 + 1)
+        ),
         7 => format!("DELETE FROM evidence WHERE position = {one}"),
         8 => format!("DELETE FROM evidence WHERE position > {}", one - 1),
         // Two records change places.

@@ -89,7 +89,13 @@ fn ten_thousand_random_operations_replay_to_the_tables() {
                 owner: [None, Some("ana"), Some("bo")][usize::try_from(numbers.below(3)).unwrap()],
                 said: pick(
                     &mut numbers,
-                    &["acknowledged", "escalated", "dismissed", "acknowledged", "resolved"],
+                    &[
+                        "acknowledged",
+                        "escalated",
+                        "dismissed",
+                        "acknowledged",
+                        "resolved",
+                    ],
                 ),
                 at: when,
             }

@@ -1,0 +1,201 @@
+//! Keys, signed packages and the log, as people use them.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::json;
+
+use crate::program::{B, Folder, Serving, cavra, finish, run};
+
+fn mode(path: &str) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// A signed package of the quickstart data, out of a running service.
+fn package(serving: &Serving, scope: &serde_json::Value) -> String {
+    let path = format!("{B}/acknowledgements/audit-package");
+    let mut answer = ureq::post(serving.url(&path))
+        .header("content-type", "application/json")
+        .header("accept", "application/vnd.dsse+json")
+        .send(scope.to_string())
+        .unwrap();
+    assert_eq!(answer.headers()["content-type"], "application/vnd.dsse+json");
+    answer.body_mut().read_to_string().unwrap()
+}
+
+#[test]
+fn a_key_is_made_listed_and_rotated_and_nothing_is_overwritten() {
+    let folder = Folder::new();
+    let (first, second) = (folder.file("first"), folder.file("second"));
+    let made = run(&[
+        "keys",
+        "generate",
+        "--out",
+        &first,
+        "--name",
+        "drills.example.org/log",
+    ])
+    .succeeded();
+    assert!(made.text().starts_with("drills.example.org/log+"));
+    assert_eq!((mode(&first), mode(&format!("{first}.pub"))), (0o600, 0o644));
+    let before = folder.content();
+    run(&["keys", "generate", "--out", &first]).failed(2, &["first", "nothing is overwritten"]);
+    assert_eq!(folder.content(), before);
+    run(&["keys", "rotate", "--key", &first, "--out", &second]).succeeded();
+    let listed = run(&["keys", "list", &second]).succeeded().text();
+    let lines: Vec<&str> = listed.lines().collect();
+    assert_eq!(lines.len(), 2);
+    assert!(
+        lines[0].ends_with("first key") && lines[1].contains("endorsed by drills.example.org/log+"),
+        "{listed}"
+    );
+    run(&[
+        "keys",
+        "generate",
+        "--out",
+        &folder.file("x"),
+        "--name",
+        "two words",
+    ])
+    .failed(2, &["name"]);
+}
+
+#[test]
+fn a_key_that_others_may_read_is_refused() {
+    let folder = Folder::new();
+    let key = folder.file("key");
+    run(&["keys", "generate", "--out", &key]).succeeded();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let database = folder.file("cavra.db");
+    run(&[
+        "api",
+        "--listen",
+        "127.0.0.1:0",
+        "--database",
+        &database,
+        "--signing-key",
+        &key,
+    ])
+    .failed(2, &["can be read by others"]);
+    assert!(!std::path::Path::new(&database).exists());
+}
+
+#[test]
+fn a_key_comes_from_one_place_only() {
+    let folder = Folder::new();
+    let key = folder.file("key");
+    run(&["keys", "generate", "--out", &key]).succeeded();
+    let mut command = cavra(&[
+        "api",
+        "--listen",
+        "127.0.0.1:0",
+        "--database",
+        &folder.file("x"),
+        "--signing-key",
+        &key,
+    ]);
+    command.env("CAVRA_SIGNING_KEY", std::fs::read_to_string(&key).unwrap());
+    finish(command).failed(2, &["several signing keys"]);
+    let mut command = cavra(&["api", "--listen", "127.0.0.1:0", "--database", &folder.file("x")]);
+    command.env("CAVRA_SIGNING_KEY", "PRIVATE+KEY+log+00000000+secret");
+    let done = finish(command).failed(2, &["CAVRA_SIGNING_KEY"]);
+    assert!(!done.err.contains("secret"), "{}", done.err);
+}
+
+#[test]
+fn a_package_is_verified_offline_and_a_changed_one_is_not() {
+    let folder = Folder::new();
+    let (old, key) = (folder.file("old"), folder.file("key"));
+    run(&["keys", "generate", "--out", &old]).succeeded();
+    run(&["keys", "rotate", "--key", &old, "--out", &key]).succeeded();
+    let database = folder.quickstart_database("cavra.db");
+    let serving = Serving::start(&["--database", &database, "--signing-key", &key]);
+    let first = folder.write(
+        "first.json",
+        package(&serving, &json!({ "schedule_id": "fraud-scoring-monthly" })),
+    );
+    let second = folder.write(
+        "second.json",
+        package(&serving, &json!({ "generated_by": "eve@audit.example.org" })),
+    );
+    let checkpoint = folder.write("checkpoint", serving.bytes("/log/checkpoint"));
+    drop(serving);
+
+    let trusted = format!("{key}.pub");
+    let said = run(&["verify", &first, &second, "--key", &trusted])
+        .succeeded()
+        .text();
+    assert_eq!(
+        said.matches("verified with the key that was given").count(),
+        2,
+        "{said}"
+    );
+    assert!(
+        said.contains("whole population") && said.contains("filtered scope"),
+        "{said}"
+    );
+    run(&[
+        "verify",
+        &second,
+        "--key",
+        &format!("{old}.pub"),
+        "--previous",
+        &first,
+    ])
+    .succeeded();
+    let alone = run(&["verify", &first, "--json"]).succeeded().json();
+    assert_eq!(alone["verdict"], "consistent_only");
+
+    let changed = std::fs::read_to_string(&first).unwrap().replacen("In", "Io", 1);
+    assert_ne!(
+        changed,
+        std::fs::read_to_string(&first).unwrap(),
+        "nothing was changed"
+    );
+    let changed = folder.write("changed.json", changed);
+    let done = run(&["verify", &changed, "--key", &trusted]);
+    assert_eq!(done.code, Some(1));
+    assert!(
+        done.text().contains("NOT verified") && done.text().contains("first wrong element"),
+        "{}",
+        done.text()
+    );
+    run(&["keys", "generate", "--out", &folder.file("other")]).succeeded();
+    assert_eq!(
+        run(&["verify", &first, "--key", &folder.file("other.pub")]).code,
+        Some(1)
+    );
+    run(&["verify", &folder.file("missing")]).failed(2, &["missing"]);
+
+    // The log continues what it said before, and no other log's checkpoint.
+    run(&["check", "--database", &database, "--checkpoint", &checkpoint]).succeeded();
+    let another = folder.file("another.db");
+    run(&[
+        "import",
+        &crate::program::published_store(),
+        "--database",
+        &another,
+    ])
+    .succeeded();
+    run(&["check", "--database", &another, "--checkpoint", &checkpoint]).failed(1, &["does not continue"]);
+}
+
+#[test]
+fn only_a_witness_of_this_very_log_is_taken() {
+    let folder = Folder::new();
+    let key = folder.file("key");
+    run(&["keys", "generate", "--out", &key]).succeeded();
+    let database = folder.quickstart_database("cavra.db");
+    let serving = Serving::start(&["--database", &database, "--signing-key", &key]);
+    let checkpoint = folder.write("checkpoint", serving.bytes("/log/checkpoint"));
+    drop(serving);
+    // The log's own key is no witness, and a witness that has not signed is none either.
+    run(&[
+        "cosign",
+        &checkpoint,
+        "--witness",
+        &format!("{key}.pub"),
+        "--database",
+        &database,
+    ])
+    .failed(2, &["nothing was added"]);
+}
