@@ -409,7 +409,7 @@ fn whoever_holds_the_key_cannot_hide_a_route_of_the_whole_population() {
     }
 }
 
-/// A generator of numbers that is the same everywhere (SplitMix64).
+/// A generator of numbers that is the same everywhere (`SplitMix64`).
 struct Numbers(u64);
 
 impl Numbers {

@@ -371,7 +371,7 @@ fn rows_dump(connection: &Connection, table: &str) -> String {
     dump
 }
 
-/// A generator of numbers that is the same everywhere (SplitMix64).
+/// A generator of numbers that is the same everywhere (`SplitMix64`).
 pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
