@@ -116,6 +116,18 @@ ids! {
     EscalationPlanId = "gordesc-", "plan_id";
     /// One suppression trend.
     TrendId = "gordrtrend-", "trend_id";
+    /// One final auditor export.
+    ExportId = "gordackfinalauditor-", "export_id";
+    /// The verification of one auditor export.
+    VerificationId = "gordackfinalpacket-", "verification_id";
+    /// One recorded delivery of an auditor export.
+    DeliveryId = "rcd-", "delivery_id";
+    /// One retry plan of auditor export deliveries.
+    RetryPlanId = "gordackfinalaudretry-", "retry_plan_id";
+    /// One reference into an immutable archive.
+    ArchiveReferenceId = "gordackfinalarchive-", "reference_id";
+    /// One archive health report.
+    ArchiveHealthId = "gordackfinalarchivehealth-", "health_id";
 }
 
 #[cfg(test)]
