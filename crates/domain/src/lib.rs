@@ -19,6 +19,7 @@ pub mod evidence;
 pub mod id;
 pub mod public_safe;
 pub mod record;
+pub mod retry;
 pub mod route;
 pub mod schedule;
 pub mod suppression;
