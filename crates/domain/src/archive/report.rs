@@ -4,11 +4,12 @@
 //! [`ArchiveHealthHeader::open`], one [`ArchiveAlert`] after the other with commas between them, [`close`]. The
 //! pieces, joined, are one JSON object. What depends on all alerts stands in front of them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::alert::{ArchiveAlert, ArchiveAlertKind, Severity};
 use super::custody::{Custody, HealthPolicy};
@@ -31,9 +32,31 @@ const CONTROLS: [&str; 3] = [
 ];
 
 /// Alerts per kind; every kind is there, those without alerts with 0.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct AlertCounts(BTreeMap<ArchiveAlertKind, u64>);
+
+/// An object with one count per kind, all of them required.
+impl JsonSchema for AlertCounts {
+    fn schema_name() -> Cow<'static, str> {
+        "AlertCounts".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let kinds = ArchiveAlertKind::ALL.iter().map(|kind| kind.as_str());
+        let counts: Map<String, Value> = kinds
+            .clone()
+            .map(|kind| (kind.to_owned(), json!(u64::json_schema(generator))))
+            .collect();
+        json_schema!({
+            "description": "Alerts per kind; every kind is there, those without alerts with 0.",
+            "type": "object",
+            "properties": counts,
+            "required": kinds.collect::<Vec<_>>(),
+            "additionalProperties": false
+        })
+    }
+}
 
 impl Default for AlertCounts {
     fn default() -> Self {
@@ -558,6 +581,25 @@ mod tests {
         assert_eq!(
             summary["recommended_actions"],
             json!(report.header.recommended_actions)
+        );
+    }
+
+    #[test]
+    fn the_schema_of_a_report_names_exactly_the_members_that_it_has() {
+        fn names(object: &Value) -> BTreeSet<&str> {
+            object.as_object().unwrap().keys().map(String::as_str).collect()
+        }
+        let schema = json!(schemars::schema_for!(ArchiveHealth));
+        let report = json!(default_report(&[Kept::of([])]));
+        assert_eq!(names(&schema["properties"]), names(&report));
+        let definitions = &schema["$defs"];
+        assert_eq!(
+            names(&definitions["AlertCounts"]["properties"]),
+            names(&report["alert_counts"])
+        );
+        assert_eq!(
+            names(&definitions["ArchiveAlert"]["properties"]),
+            names(&report["alerts"][0])
         );
     }
 
