@@ -1602,6 +1602,28 @@ mod tests {
     }
 
     #[test]
+    fn equal_jitter_keeps_the_larger_half_of_an_odd_delay() {
+        let policy = policy(json!({
+            "max_retries": 100, "delay_minutes": 1, "multiplier": 1.001, "jitter": "equal",
+        }));
+        assert_eq!(policy.delay_micros(9), 60_481_681);
+        // By hand, as above.
+        assert_eq!(policy.group_delay_micros(&failed_times(9)), 53_555_420);
+    }
+
+    #[test]
+    fn a_share_is_from_nothing_to_all() {
+        let shares = |most| -> std::collections::BTreeSet<_> {
+            (0..200)
+                .map(|number| share(&fold([failure(number, 0)]).unwrap(), most))
+                .collect()
+        };
+        assert_eq!(Vec::from_iter(shares(0)), [0]);
+        assert_eq!(Vec::from_iter(shares(1)), [0, 1]);
+        assert_eq!(Vec::from_iter(shares(3)), [0, 1, 2, 3]);
+    }
+
+    #[test]
     fn equal_jitter_differs_by_export_provider_count_and_newest_delivery() {
         let policy = policy(json!({ "jitter": "equal", "multiplier": 1, "max_retry_attempts": 9 }));
         let due = |attempts: Vec<DeliveryAttempt>| policy.standing(&fold(attempts).unwrap());
