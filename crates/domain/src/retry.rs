@@ -546,9 +546,10 @@ fn delays(base_minutes: u32, multiplier_thousandths: u32, max_delay_minutes: u32
     let mut delay = (i64::from(base_minutes) * MICROS_PER_MINUTE).min(cap);
     let mut delays = vec![delay];
     loop {
-        // Ten years times a thousand are 3.2e20 thousandths of a microsecond: too many for an i64.
-        let next = i128::from(delay) * i128::from(multiplier_thousandths) / 1000;
-        let next = i64::try_from(next).map_or(cap, |next| next.min(cap));
+        // A product beyond an i64 is, divided, over 29 times the ten years that a cap can be at most.
+        let next = delay
+            .checked_mul(i64::from(multiplier_thousandths))
+            .map_or(cap, |product| (product / 1000).min(cap));
         if next == delay {
             return delays.into();
         }
