@@ -546,9 +546,10 @@ fn delays(base_minutes: u32, multiplier_thousandths: u32, max_delay_minutes: u32
     let mut delay = (i64::from(base_minutes) * MICROS_PER_MINUTE).min(cap);
     let mut delays = vec![delay];
     loop {
-        // Ten years times a thousand are 3.2e20 thousandths of a microsecond: too many for an i64.
-        let next = i128::from(delay) * i128::from(multiplier_thousandths) / 1000;
-        let next = i64::try_from(next).map_or(cap, |next| next.min(cap));
+        // A product beyond an i64 is, divided, over 29 times the ten years that a cap can be at most.
+        let next = delay
+            .checked_mul(i64::from(multiplier_thousandths))
+            .map_or(cap, |product| (product / 1000).min(cap));
         if next == delay {
             return delays.into();
         }
@@ -1599,6 +1600,28 @@ mod tests {
             policy.decide(&group, now()).retry_delay_minutes,
             u32::try_from(JITTERED_MICROS / MINUTE).unwrap()
         );
+    }
+
+    #[test]
+    fn equal_jitter_keeps_the_larger_half_of_an_odd_delay() {
+        let policy = policy(json!({
+            "max_retries": 100, "delay_minutes": 1, "multiplier": 1.001, "jitter": "equal",
+        }));
+        assert_eq!(policy.delay_micros(9), 60_481_681);
+        // By hand, as above.
+        assert_eq!(policy.group_delay_micros(&failed_times(9)), 53_555_420);
+    }
+
+    #[test]
+    fn a_share_is_from_nothing_to_all() {
+        let shares = |most| -> std::collections::BTreeSet<_> {
+            (0..200)
+                .map(|number| share(&fold([failure(number, 0)]).unwrap(), most))
+                .collect()
+        };
+        assert_eq!(Vec::from_iter(shares(0)), [0]);
+        assert_eq!(Vec::from_iter(shares(1)), [0, 1]);
+        assert_eq!(Vec::from_iter(shares(3)), [0, 1, 2, 3]);
     }
 
     #[test]
