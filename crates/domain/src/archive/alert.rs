@@ -128,8 +128,8 @@ impl ArchiveAlertKind {
                  as 2033-01-01T00:00:00Z."
             }
             Self::RetentionBelowPolicy => {
-                "Extend the object's retention in the archive to the minimum at least and record a new reference with \
-                 the new date."
+                "Extend the object's retention in the archive to the minimum, counted from the day on which you record \
+                 it, and record a new reference with the new date."
             }
             Self::ReferencesConflict => {
                 "Find out from the archive which reference is true and why the other was recorded, and keep the answer \

@@ -901,6 +901,54 @@ mod tests {
     }
 
     #[test]
+    fn a_later_reference_is_held_against_every_earlier_one_and_not_only_the_last() {
+        let of_one_object = |number, until: &str, legal_hold| ReferenceFacts {
+            archive_ref: text("worm://bucket/obj"),
+            retention_until: text(until),
+            legal_hold,
+            ..reference(number)
+        };
+        let (long, short, between) = (
+            "2036-01-01T00:00:00Z",
+            "2034-01-01T00:00:00Z",
+            "2035-01-01T00:00:00Z",
+        );
+        let named = |kept: &Kept| kept.alerts(&HealthPolicy::default(), day(JUDGED));
+        for dates in [
+            [long, short, between],
+            [long, "", between],
+            [long, "soon", between],
+        ] {
+            let kept = Kept::of(
+                (1..)
+                    .zip(dates)
+                    .map(|(number, date)| of_one_object(number, date, false)),
+            );
+            assert_eq!(
+                named(&kept),
+                [(ReferencesConflict, "r-3".to_owned())],
+                "{dates:?}"
+            );
+        }
+        let holds = |holds: [bool; 3]| {
+            Kept::of(
+                (1..)
+                    .zip(holds)
+                    .map(|(number, hold)| of_one_object(number, long, hold)),
+            )
+        };
+        assert_eq!(
+            named(&holds([true, false, false])),
+            [(ReferencesConflict, "r-3".to_owned())]
+        );
+        // Once dropped, a hold that comes back does not undo that it was dropped.
+        assert_eq!(
+            named(&holds([true, false, true])),
+            [(ReferencesConflict, "r-2".to_owned())]
+        );
+    }
+
+    #[test]
     fn shorter_retention_and_no_hold_on_another_object_are_no_conflict() {
         let longer = |facts: &mut ReferenceFacts| {
             facts.retention_until = text("2040-01-01T00:00:00Z");
@@ -942,6 +990,10 @@ mod tests {
         kept.references[0].release_record_ref = text("REL-other");
         assert_eq!(
             kept.kinds_under(&scope("REL-2026-01"), day(JUDGED)),
+            [ArchiveHashMissing]
+        );
+        assert_eq!(
+            kept.kinds_under(&scope(" REL-2026-01 "), day(JUDGED)),
             [ArchiveHashMissing]
         );
         assert_eq!(kept.kinds_under(&scope("REL-other"), day(JUDGED)), []);

@@ -678,6 +678,18 @@ mod tests {
     }
 
     #[test]
+    fn a_reference_is_signed_with_the_display_name_and_keeps_the_subject_beside_it() {
+        let mut new = parsed(&TERMS).unwrap();
+        new.actor.subject = text("u-1");
+        let document = bound(new);
+        assert_eq!(
+            (document.archived_by.as_str(), document.record().signer.as_str()),
+            ("ana", "ana")
+        );
+        assert_eq!(document.actor.subject.as_str(), "u-1");
+    }
+
+    #[test]
     fn a_reference_to_an_export_that_is_not_verified_is_refused() {
         let unverified = ExportFacts {
             verified: false,
