@@ -29,10 +29,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::fmt::Write as _;
-
-use sha2::{Digest, Sha256};
-
 mod alert;
 mod custody;
 mod hash;
@@ -53,28 +49,6 @@ pub use reference::{
     RETENTION_UNTIL,
 };
 pub use report::{
-    ARCHIVE_HEALTH_SCHEMA, AlertCounts, ArchiveHealth, ArchiveHealthHeader, DocumentDigest, HealthCounts,
-    HealthEvidence, HealthInput, close,
+    ARCHIVE_HEALTH_SCHEMA, AlertCounts, ArchiveHealth, ArchiveHealthHeader, HealthCounts, HealthEvidence,
+    HealthInput, close,
 };
-
-/// SHA-256 over parts, as 64 lower-case hexadecimal digits. Each part has its length in bytes in front, as a
-/// big-endian 64-bit number, which keeps ("ab", "c") apart from ("a", "bc").
-fn digest_of(parts: &[&str]) -> String {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        hasher.update(part.as_bytes());
-    }
-    hex(&hasher.finalize())
-}
-
-/// Lower-case hexadecimal.
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
-}

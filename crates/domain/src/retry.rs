@@ -41,11 +41,11 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::actor::Actor;
-use crate::evidence::{EvidenceKind, MetadataRecord, PRODUCT};
+use crate::digest::sha256_of;
+use crate::evidence::{DocumentDigest, EvidenceKind, MetadataRecord, PRODUCT};
 use crate::id::{DeliveryId, ExportId, RetryPlanId};
 use crate::public_safe::Text;
 use crate::route::{Level, Provider, text_enum};
@@ -562,18 +562,14 @@ fn delays(base_minutes: u32, multiplier_thousandths: u32, max_delay_minutes: u32
 fn share(group: &Undelivered, most: i64) -> i64 {
     let latest = &group.latest;
     let failures = group.failure_count.to_string();
-    let mut hasher = Sha256::new();
-    for part in [
+    let digest = sha256_of([
         latest.export_id.as_str(),
         latest.provider.key(),
         &failures,
         latest.delivery_id.as_str(),
-    ] {
-        hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        hasher.update(part.as_bytes());
-    }
+    ]);
     let mut first = [0; 8];
-    for (target, byte) in first.iter_mut().zip(hasher.finalize()) {
+    for (target, byte) in first.iter_mut().zip(digest) {
         *target = byte;
     }
     // The first 64 bits as a fraction of 2^64, of `most` + 1 values. `most` is not negative.
@@ -927,15 +923,6 @@ impl RetryPlanHeader {
 /// The end of the plan's text.
 pub fn close() -> String {
     format!("],\"controls\":{}}}", json!(CONTROLS))
-}
-
-/// Size and digest of a whole document that its record does not hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DocumentDigest {
-    /// SHA-256 of the text, lower-case hexadecimal.
-    pub sha256: String,
-    /// Its length in bytes.
-    pub bytes: u64,
 }
 
 /// A whole plan: its shape for schemas, and small plans in memory.

@@ -298,7 +298,7 @@ fn a_package_that_spills_to_a_file_is_the_one_that_fits_in_memory() {
             service
                 .app
                 .store()
-                .reading(|tx| tx.package_piece(stored.position, number))
+                .reading(|tx| tx.piece(stored.position, number))
         };
         let pieces = (0..100)
             .take_while(|number| piece(*number).unwrap().is_some())

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::digest_of;
+use crate::digest::{hex, sha256_of};
 use crate::id::ExportId;
 use crate::public_safe::Text;
 use crate::route::text_enum;
@@ -207,7 +207,12 @@ impl ArchiveAlert {
             reference_id: reference_id.to_owned(),
             release_record_ref: release_record_ref.clone(),
             message: kind.message(),
-            fingerprint: digest_of(&["archive-alert", export_id.as_str(), kind.as_str(), reference_id]),
+            fingerprint: hex(&sha256_of([
+                "archive-alert",
+                export_id.as_str(),
+                kind.as_str(),
+                reference_id,
+            ])),
             since,
             remedy: kind.remedy(),
         }

@@ -360,7 +360,8 @@ fn judge<'a>(export: &'a ExportFacts, newest: &'a ReferenceFacts, policy: &Healt
 /// any time, and then the retention decides.
 fn retention<'a>(newest: &'a ReferenceFacts, release: &'a Text, policy: &HealthPolicy) -> Vec<Finding<'a>> {
     let until = match newest.retention() {
-        Retention::Missing if policy.require_retention_until => {
+        // A reference without a date cannot be held against a minimum either.
+        Retention::Missing if policy.require_retention_until || policy.minimum_retention_days.is_some() => {
             return vec![lasting(ArchiveAlertKind::RetentionUntilMissing, newest, release)];
         }
         Retention::Missing => return Vec::new(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::hex;
+use crate::digest::hex;
 
 /// A hash as an archive observed it.
 ///

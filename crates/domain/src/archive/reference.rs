@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use super::custody::{ExportFacts, ReferenceFacts};
-use super::digest_of;
 use super::hash::{ArchiveHash, ObservedHash};
 use crate::actor::Actor;
+use crate::digest::{hex, sha256_of};
 use crate::evidence::{EvidenceKind, MetadataRecord, PRODUCT};
 use crate::id::{ArchiveReferenceId, ExportId};
 use crate::public_safe::{Field, NotPublicSafe, Text};
@@ -294,7 +294,7 @@ impl ArchiveReferenceDocument {
 
     /// What `reference_hash` has to be.
     fn computed_hash(&self) -> String {
-        digest_of(&[
+        hex(&sha256_of([
             "archive-reference",
             self.archive_ref.as_str(),
             self.archive_provider.as_str(),
@@ -307,7 +307,7 @@ impl ArchiveReferenceDocument {
             self.verification_id.as_str(),
             self.actor.issuer.as_str(),
             self.actor.subject.as_str(),
-        ])
+        ]))
     }
 
     /// What health needs to know of it, once it is stored at `position`.
@@ -462,7 +462,7 @@ mod tests {
         use sha2::{Digest, Sha256};
 
         for number in 0..200_u32 {
-            let value = super::super::hex(&Sha256::digest(number.to_be_bytes()));
+            let value = crate::digest::hex(&Sha256::digest(number.to_be_bytes()));
             for digits in [64, 40, 32] {
                 let given = &value[..digits];
                 assert!(

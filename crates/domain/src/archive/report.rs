@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use super::alert::{ArchiveAlert, ArchiveAlertKind, Severity};
 use super::custody::{Custody, HealthPolicy};
 use crate::actor::Actor;
-use crate::evidence::{EvidenceKind, MetadataRecord, PRODUCT};
+use crate::evidence::{DocumentDigest, EvidenceKind, MetadataRecord, PRODUCT};
 use crate::id::ArchiveHealthId;
 use crate::public_safe::Text;
 use crate::route::Level;
@@ -294,15 +294,6 @@ impl ArchiveHealthHeader {
 /// The end of the report's text.
 pub const fn close() -> &'static str {
     "]}"
-}
-
-/// Size and digest of a whole document's text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DocumentDigest {
-    /// SHA-256 of the text, lower-case hexadecimal.
-    pub sha256: String,
-    /// Its length in bytes.
-    pub bytes: u64,
 }
 
 /// A whole report.
