@@ -203,7 +203,7 @@ impl DeliveryDocument {
 }
 
 /// The members of a delivery record that evidence keeps.
-pub const KEPT: [&str; 30] = [
+pub const KEPT: [&str; 31] = [
     "schema_version",
     "product",
     "session_id",
@@ -234,6 +234,7 @@ pub const KEPT: [&str; 30] = [
     "delivery_id",
     "schedule_id",
     "alert_level",
+    "retry_after_seconds",
 ];
 
 /// The members of the delivery inside a record that evidence keeps.
@@ -433,9 +434,9 @@ pub fn delivery_facts(record: &Value, at: Timestamp) -> Result<Vec<DeliveryFacts
             at,
             success,
             status_code: status_code(part.get("status_code")),
-            retry_after_seconds: part
-                .get("retry_after_seconds")
-                .and_then(Value::as_u64)
+            retry_after_seconds: [part, record]
+                .into_iter()
+                .find_map(|holder| holder.get("retry_after_seconds")?.as_u64())
                 .map(|seconds| seconds.min(MAX_RETRY_AFTER_SECONDS)),
             verification_id: verification_id.clone(),
             release_record_ref: release_record_ref.clone(),
@@ -633,6 +634,23 @@ mod tests {
         assert_eq!(outcomes(&record), [("web_hook".to_owned(), false, Some(410))]);
         record["status_codes"] = json!([null]);
         assert_eq!(outcomes(&record), [("web_hook".to_owned(), false, None)]);
+    }
+
+    #[test]
+    fn a_time_to_wait_may_stand_at_the_provider_or_in_front_for_all() {
+        let mut record = published();
+        record["retry_after_seconds"] = json!(60);
+        record["delivery"]["deliveries"][1]["retry_after_seconds"] = json!(5);
+        let waits = |record: &Value| -> Vec<_> {
+            let facts = delivery_facts(record, now()).unwrap();
+            facts.iter().map(|fact| fact.retry_after_seconds).collect()
+        };
+        assert_eq!(waits(&record), [Some(60), Some(5)]);
+        record["retry_after_seconds"] = json!(u64::MAX);
+        assert_eq!(waits(&record)[0], Some(MAX_RETRY_AFTER_SECONDS));
+        record["retry_after_seconds"] = json!("60");
+        assert_eq!(waits(&record), [None, Some(5)]);
+        assert!(strip(&mut record).iter().all(|name| !name.contains("retry_after")));
     }
 
     #[test]
