@@ -650,7 +650,11 @@ mod tests {
         assert_eq!(waits(&record)[0], Some(MAX_RETRY_AFTER_SECONDS));
         record["retry_after_seconds"] = json!("60");
         assert_eq!(waits(&record), [None, Some(5)]);
-        assert!(strip(&mut record).iter().all(|name| !name.contains("retry_after")));
+        assert!(
+            strip(&mut record)
+                .iter()
+                .all(|name| !name.contains("retry_after"))
+        );
     }
 
     #[test]
