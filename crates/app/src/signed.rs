@@ -25,7 +25,7 @@ use serde_json::Value;
 use tempfile::SpooledTempFile;
 
 use crate::log::{checkpoint, damaged};
-use crate::package::StoredPackage;
+use crate::package::StoredDocument;
 use crate::{App, AppError};
 
 /// How much of an envelope is given at once, before base64.
@@ -98,7 +98,7 @@ impl App {
     /// [`AppError::NotOurs`] for an imported package, [`AppError::NoSuchSize`], or those of storage.
     pub fn signed_package(
         &self,
-        package: &StoredPackage,
+        package: &StoredDocument,
         consistent_with: Option<u64>,
     ) -> Result<SignedPackage, AppError> {
         let signer = self.settings.signer.as_deref();
@@ -157,7 +157,7 @@ impl Read for PackageText<'_> {
             }
             let Some(piece) = self
                 .tx
-                .package_piece(self.position, self.next)
+                .piece(self.position, self.next)
                 .map_err(io::Error::other)?
             else {
                 return Ok(0);
@@ -195,7 +195,7 @@ impl Chosen {
     }
 }
 
-fn choose(tx: &dyn ReadTx, package: &StoredPackage) -> Result<Chosen, AppError> {
+fn choose(tx: &dyn ReadTx, package: &StoredDocument) -> Result<Chosen, AppError> {
     let summary = payload(&EvidenceKind::AuditPackage, &package.metadata);
     let name = || {
         let id = summary.get("audit_id").and_then(Value::as_str);
@@ -234,7 +234,7 @@ fn choose(tx: &dyn ReadTx, package: &StoredPackage) -> Result<Chosen, AppError> 
 
 fn write_payload(
     tx: &dyn ReadTx,
-    package: &StoredPackage,
+    package: &StoredDocument,
     consistent_with: Option<u64>,
     signer: Option<&Signer>,
     spool: SpooledTempFile,
@@ -259,7 +259,7 @@ fn write_payload(
     let through = tx.upgraded_through()?;
     let mut writer = PayloadWriter::new(BufWriter::new(spool)).map_err(AppError::Spool)?;
     let mut piece = 0;
-    while let Some(bytes) = tx.package_piece(package.position, piece)? {
+    while let Some(bytes) = tx.piece(package.position, piece)? {
         let text = String::from_utf8(unpack(&bytes)?)
             .map_err(|_| StorageError::Corrupt("a stored piece of a package is not UTF-8".to_owned()))?;
         writer.package_text(&text).map_err(AppError::Spool)?;
@@ -364,7 +364,7 @@ fn packed(record: StoredRecord, upgraded_through: u64, proof: Vec<Digest>) -> Pa
 }
 
 /// The sizes of the log at the packages before this one, so that whoever holds one of them can compare.
-fn earlier_packages(tx: &dyn ReadTx, package: &StoredPackage) -> Result<Vec<u64>, AppError> {
+fn earlier_packages(tx: &dyn ReadTx, package: &StoredDocument) -> Result<Vec<u64>, AppError> {
     let made = package.metadata.get("created_at").and_then(Value::as_str);
     let Some(created_at) = made.and_then(|at| Timestamp::parse(at).ok()) else {
         return Ok(Vec::new());
@@ -387,7 +387,7 @@ fn earlier_packages(tx: &dyn ReadTx, package: &StoredPackage) -> Result<Vec<u64>
         .collect())
 }
 
-fn audit_id(package: &StoredPackage) -> String {
+fn audit_id(package: &StoredDocument) -> String {
     let id = package.metadata.get("session_id").and_then(Value::as_str);
     id.unwrap_or_default().to_owned()
 }

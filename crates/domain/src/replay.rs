@@ -90,7 +90,11 @@ impl Replay {
             interpreted
         };
         match interpreted.projection {
-            Projection::None => return Ok(()),
+            Projection::None
+            | Projection::Export(_)
+            | Projection::Deliveries(_)
+            | Projection::Reference(_)
+            | Projection::Packet(_) => return Ok(()),
             Projection::Plan(facts) => self.plan_arrives(*facts),
             Projection::Acknowledgement(facts) => self.acknowledgement_arrives(position, recorded_at, *facts),
         }

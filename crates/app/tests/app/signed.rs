@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cavra_app::package::StoredPackage;
+use cavra_app::package::StoredDocument;
 use cavra_app::{AppError, Settings};
 use cavra_domain::acknowledgement::AckState;
 use cavra_domain::id::AuditId;
@@ -63,12 +63,12 @@ fn fraud() -> RouteFilter {
     })
 }
 
-fn made(service: &Service, filter: RouteFilter, cycles: Cycles) -> StoredPackage {
+fn made(service: &Service, filter: RouteFilter, cycles: Cycles) -> StoredDocument {
     service.clock.forward(1);
     service.app.export_package(filter, cycles, &ana()).unwrap()
 }
 
-fn envelope(service: &Service, package: &StoredPackage) -> Vec<u8> {
+fn envelope(service: &Service, package: &StoredDocument) -> Vec<u8> {
     let signed = service.app.signed_package(package, None).unwrap();
     signed.into_text().unwrap().into_bytes()
 }

@@ -7,4 +7,5 @@ mod client;
 mod contract;
 mod golden;
 mod published_client;
+mod releases;
 mod server;

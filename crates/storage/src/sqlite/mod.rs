@@ -24,6 +24,7 @@ mod check;
 mod history;
 mod log;
 mod read;
+mod release;
 mod routes;
 mod schema;
 

@@ -12,35 +12,27 @@ use crate::StorageError;
 /// `CAVR`: marks our files.
 const APPLICATION_ID: i64 = 0x4341_5652;
 
-/// What a step does beside SQL.
-type Work = fn(&Connection) -> Result<(), StorageError>;
-
 /// One step of the ladder.
 struct Step {
-    /// Tables, indexes, triggers.
+    /// What the new format adds.
     sql: &'static str,
-    /// What SQL alone cannot do to the rows that are there.
-    then: Option<Work>,
-}
-
-impl Step {
-    /// A step that is only SQL.
-    const fn sql(sql: &'static str) -> Self {
-        Self { sql, then: None }
-    }
-
-    fn take(&self, connection: &Connection) -> Result<(), StorageError> {
-        connection.execute_batch(self.sql)?;
-        self.then.map_or(Ok(()), |then| then(connection))
-    }
+    /// Fills it from the evidence that is there already.
+    fill: fn(&Connection) -> Result<(), StorageError>,
 }
 
 /// The ladder: step `n` brings format `n` to `n + 1`. A step is never edited after a release.
 const LADDER: &[Step] = &[
-    Step::sql(include_str!("../../migrations/0001_evidence.sql")),
+    Step {
+        sql: include_str!("../../migrations/0001_evidence.sql"),
+        fill: |_| Ok(()),
+    },
+    Step {
+        sql: include_str!("../../migrations/0002_releases.sql"),
+        fill: super::release::fill,
+    },
     Step {
         sql: include_str!("../../migrations/0005_log.sql"),
-        then: Some(super::log::upgrade),
+        fill: super::log::upgrade,
     },
 ];
 
@@ -159,7 +151,8 @@ fn climb(connection: &Connection, found: i64) -> Result<(), StorageError> {
     let climbed = (|| -> Result<(), StorageError> {
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         for step in LADDER.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
-            step.take(connection)?;
+            connection.execute_batch(step.sql)?;
+            (step.fill)(connection)?;
         }
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         connection.pragma_update(None, "user_version", FORMAT)?;
@@ -179,7 +172,7 @@ pub(super) fn prepare_scratch(connection: &Connection) -> Result<(), StorageErro
     connection.pragma_update(None, "synchronous", "OFF")?;
     keep_statements(connection)?;
     for step in LADDER {
-        step.take(connection)?;
+        connection.execute_batch(step.sql)?;
     }
     Ok(())
 }

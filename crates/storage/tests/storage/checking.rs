@@ -138,7 +138,7 @@ fn package(store: &dyn Store) {
     let pieces: Vec<Vec<u8>> = text.as_bytes().chunks(20_000).map(pack).collect();
     assert!(!pieces.is_empty());
     write(store, move |tx| {
-        tx.store_package(at, &mut pieces.into_iter().map(Ok))
+        tx.store_pieces(at, &mut pieces.into_iter().map(Ok))
     })
     .unwrap();
 }
@@ -409,7 +409,7 @@ fn a_damaged_package_piece_is_found() {
         // The text is the same when joined, but whoever reads piece by piece stops before the gap.
         "UPDATE package_chunk SET piece = piece + 1000 WHERE piece > 0",
     ] {
-        finds(edits, &["its package is not the one it names"]);
+        finds(edits, &["its document is not the one it names"]);
     }
 }
 
@@ -419,7 +419,7 @@ fn a_package_that_is_called_imported_is_checked_all_the_same() {
         "UPDATE evidence SET imported = 1; DELETE FROM package_chunk WHERE piece = 1",
         &[
             "the log holds another leaf for it",
-            "its package is not the one it names",
+            "its document is not the one it names",
         ],
     );
 }
@@ -428,7 +428,7 @@ fn a_package_that_is_called_imported_is_checked_all_the_same() {
 fn pieces_that_belong_to_no_package_are_found() {
     finds(
         "INSERT INTO package_chunk VALUES (3, 0, x'00')",
-        &["record 3: it is no package, and pieces of one lie under it"],
+        &["record 3: pieces of a document lie under it, and it names none"],
     );
 }
 
