@@ -459,7 +459,7 @@ fn edit(payload: &mut Payload, others: &[Payload], numbers: &mut Numbers) {
             payload.audit_package =
                 payload
                     .audit_package
-                    .replacen("\"action\":\"deliver\"", "\"action\":\"suppress\"", 1)
+                    .replacen("\"action\":\"deliver\"", "\"action\":\"suppress\"", 1);
         }
         10 => {
             let leaf = &mut payload.records[record].leaf;

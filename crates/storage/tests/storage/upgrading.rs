@@ -250,11 +250,13 @@ fn an_upgrade_fills_the_tables_of_releases_from_the_evidence_that_is_there() {
     small_store(&place, FORMAT);
     let connection = Connection::open(place.file()).unwrap();
     // A log that was made by an upgrade says so, so it is another one.
-    let without_log = |dump: String| -> String {
-        let lines = dump.lines().filter(|line| !line.starts_with("INSERT INTO log_"));
-        lines.map(|line| format!("{line}\n")).collect()
+    let without_log = |dump: &str| -> Vec<String> {
+        dump.lines()
+            .filter(|line| !line.starts_with("INSERT INTO log_"))
+            .map(str::to_owned)
+            .collect()
     };
-    let expected = without_log(dump(&connection));
+    let expected = without_log(&dump(&connection));
     // What format 1 had: the same evidence, and nothing that follows from exports, deliveries and references.
     connection
         .execute_batch(
@@ -267,7 +269,7 @@ fn an_upgrade_fills_the_tables_of_releases_from_the_evidence_that_is_there() {
     drop(connection);
     drop(open(&place.file()));
     let connection = Connection::open(place.file()).unwrap();
-    assert!(without_log(dump(&connection)) == expected);
+    assert!(without_log(&dump(&connection)) == expected);
     drop(connection);
     let upgraded = open(&place.file());
     let (head, through) = read(upgraded.as_ref(), |tx| {
