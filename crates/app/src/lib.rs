@@ -17,6 +17,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub mod acknowledge;
+pub mod as_of;
 pub mod import;
 pub mod log;
 pub mod package;
@@ -106,6 +107,9 @@ pub enum AppError {
         /// What there is.
         head: u64,
     },
+    /// The time lies ahead.
+    #[error("`{0}` lies ahead: nobody knows the state of then")]
+    Ahead(Timestamp),
     /// The package was made elsewhere, so nothing here can prove it.
     #[error("the package `{0}` was made elsewhere; only packages of this service can be proven")]
     NotOurs(String),

@@ -13,12 +13,14 @@ use cavra_domain::audit_package::{PackageDigest, PackageHeader, PackageInput, Pa
 use cavra_domain::evidence::{EvidenceKind, payload, whole_digest};
 use cavra_domain::id::AuditId;
 use cavra_domain::route::{Cycles, RouteFilter};
+use cavra_domain::time::Timestamp;
 use cavra_evidence::digest::DigestWriter;
 use cavra_storage::{NewRecord, ReadTx, RouteQuery, StorageError, StoredRecord, pack, unpack};
 use serde::Serialize;
 use serde_json::Value;
 use tempfile::SpooledTempFile;
 
+use crate::as_of::{AsOf, Moment};
 use crate::{App, AppError, transaction_time};
 
 /// How much text goes into one piece, in bytes; a piece ends behind the route that fills it.
@@ -58,11 +60,33 @@ impl App {
         cycles: Cycles,
         actor: &Actor,
     ) -> Result<StoredDocument, AppError> {
+        self.export_package_as_of(filter, cycles, actor, None)
+    }
+
+    /// The package of a scope as it was. It is made now and says so, and its routes are those of then.
+    ///
+    /// # Errors
+    /// As [`App::export_package`], and [`AppError::Ahead`] or [`AppError::NoSuchSize`] for what has not been yet.
+    pub fn export_package_as_of(
+        &self,
+        filter: RouteFilter,
+        cycles: Cycles,
+        actor: &Actor,
+        as_of: Option<AsOf>,
+    ) -> Result<StoredDocument, AppError> {
         let filter = filter.or_deliver();
-        let built = self
-            .store
-            .as_ref()
-            .reading(|tx| build(self, tx, &filter, cycles, actor))?;
+        let built = match as_of {
+            None => self.store.as_ref().reading(|tx| {
+                let at = transaction_time(self.clock.as_ref(), tx)?;
+                build(self, tx, &filter, cycles, actor, at, None)
+            })?,
+            Some(as_of) => {
+                let moment = self.moment(as_of)?;
+                self.store.as_ref().reading_as_of(moment.position, |tx| {
+                    build(self, tx, &filter, cycles, actor, moment.at, Some(moment))
+                })?
+            }
+        };
         let (header, digest, spool) = match built {
             Built::Stored(stored) => return Ok(stored),
             Built::New {
@@ -182,8 +206,9 @@ fn build(
     filter: &RouteFilter,
     cycles: Cycles,
     actor: &Actor,
+    at: Timestamp,
+    earlier: Option<Moment>,
 ) -> Result<Built, AppError> {
-    let at = transaction_time(app.clock.as_ref(), tx)?;
     let header = PackageHeader::new(&PackageInput {
         filter,
         cycles,
@@ -194,6 +219,10 @@ fn build(
         population: tx.population(filter, cycles, at)?,
         evidence: tx.route_evidence()?,
     });
+    let header = match earlier {
+        None => header,
+        Some(moment) => header.of_earlier(moment.position, moment.now),
+    };
     if let Some(record) = tx.record(header.audit_id.as_str())? {
         let stored = stored_document(&record)?;
         if has_text(tx, &stored)? {

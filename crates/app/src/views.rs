@@ -25,6 +25,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::as_of::AsOf;
 use crate::{App, AppError, append_own, transaction_time};
 
 /// Schema of the route list.
@@ -250,9 +251,22 @@ impl App {
         cycles: Cycles,
         paging: &Paging,
     ) -> Result<RoutePage, AppError> {
+        self.routes_as_of(filter, cycles, paging, None)
+    }
+
+    /// The same, as it was.
+    ///
+    /// # Errors
+    /// As [`App::routes`], and [`AppError::Ahead`] or [`AppError::NoSuchSize`] for what has not been yet.
+    pub fn routes_as_of(
+        &self,
+        filter: &RouteFilter,
+        cycles: Cycles,
+        paging: &Paging,
+        as_of: Option<AsOf>,
+    ) -> Result<RoutePage, AppError> {
         let after = paging.cursor.as_deref().map(route_cursor).transpose()?;
-        self.store.as_ref().reading(|tx| {
-            let now = transaction_time(self.clock.as_ref(), tx)?;
+        self.seen(as_of, |tx, now| {
             let query = RouteQuery {
                 filter,
                 cycles,
@@ -300,8 +314,15 @@ impl App {
     /// # Errors
     /// [`AppError::Storage`].
     pub fn dashboard(&self) -> Result<Dashboard<Value>, AppError> {
-        self.store.as_ref().reading(|tx| {
-            let now = transaction_time(self.clock.as_ref(), tx)?;
+        self.dashboard_as_of(None)
+    }
+
+    /// The same, as it was.
+    ///
+    /// # Errors
+    /// As [`App::routes_as_of`].
+    pub fn dashboard_as_of(&self, as_of: Option<AsOf>) -> Result<Dashboard<Value>, AppError> {
+        self.seen(as_of, |tx, now| {
             let counters: BTreeMap<String, u64> = tx.counters()?;
             let releases = ReleaseCounts {
                 retryable_delivery_count: tx.retryable_now(now)?,

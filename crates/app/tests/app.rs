@@ -3,6 +3,7 @@
 
 mod app {
     mod acknowledging;
+    mod as_of;
     mod bulk;
     mod importing;
     mod packages;

@@ -159,6 +159,15 @@ pub struct Software {
     pub version: &'static str,
 }
 
+/// The earlier state that a package shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct AsOfNote {
+    /// The newest record of the log at that time.
+    pub log_position: u64,
+    /// When breach and age are judged.
+    pub at: Timestamp,
+}
+
 /// What a package is built from, besides its routes.
 #[derive(Debug, Clone)]
 pub struct PackageInput<'a> {
@@ -192,6 +201,9 @@ pub struct PackageHeader {
     pub audit_id: AuditId,
     /// When it was made.
     pub generated_at: Timestamp,
+    /// The earlier state that it shows; only on packages of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<AsOfNote>,
     /// Display name of the actor.
     pub generated_by: Text,
     /// Its scope.
@@ -253,6 +265,7 @@ impl PackageHeader {
             product: PRODUCT,
             audit_id,
             generated_at: input.at,
+            as_of: None,
             generated_by: input.actor.actor.clone(),
             filters,
             route_count: counts.route_count,
@@ -273,6 +286,31 @@ impl PackageHeader {
                 version: env!("CARGO_PKG_VERSION"),
             },
             controls: CONTROLS.to_vec(),
+        }
+    }
+
+    /// The header of a package that shows an earlier state: built at that state and its time, and made at `made_at`.
+    #[must_use]
+    pub fn of_earlier(self, log_position: u64, made_at: Timestamp) -> Self {
+        let as_of = AsOfNote {
+            log_position,
+            at: self.generated_at,
+        };
+        let position = log_position.to_string();
+        let audit_id = AuditId::from_uuid(derived_uuid(
+            made_at,
+            &[
+                "audit-package-as-of",
+                self.audit_id.as_str(),
+                &position,
+                &made_at.to_string(),
+            ],
+        ));
+        Self {
+            audit_id,
+            generated_at: made_at,
+            as_of: Some(as_of),
+            ..self
         }
     }
 

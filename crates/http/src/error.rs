@@ -339,6 +339,7 @@ impl From<AppError> for Problem {
             | AppError::NotOurs(_) => Self::new(Code::UnknownReference, detail),
             AppError::ExportNotVerified(_) => Self::at(Code::ExportNotVerified, "/export_id", detail),
             AppError::OtherRelease { .. } => Self::at(Code::InvalidValue, "/release_record_ref", detail),
+            AppError::Ahead(_) => Self::at(Code::InvalidValue, "as_of", detail),
             AppError::Refused(_) => Self::new(Code::RouteRefused, detail),
             AppError::BulkBlocked { counts, blocked } => {
                 let more = Some(Box::new(More::Bulk(counts, blocked)));

@@ -262,10 +262,10 @@ pub(crate) static TABLE: &[Operation] = &[
         published_name: Some("go_rollback_drill_notification_dashboard"),
         summary: "Counts over everything",
         permission: Some(Permission::EvidenceRead),
-        query: schema::<wire::NoQuery>,
+        query: schema::<wire::DashboardQuery>,
         body: Body::None,
         output: Output::Json(schema::<Dashboard<Map<String, Value>>>),
-        problems: &[],
+        problems: &[Code::UnknownReference],
         handler: || web::get().to(notifications::dashboard),
     },
     Operation {
@@ -278,7 +278,7 @@ pub(crate) static TABLE: &[Operation] = &[
         query: schema::<wire::RoutesQuery>,
         body: Body::None,
         output: Output::Json(schema::<RoutePage>),
-        problems: &[Code::NotPublicSafe],
+        problems: &[Code::UnknownReference, Code::NotPublicSafe],
         handler: || web::get().to(notifications::routes),
     },
     Operation {

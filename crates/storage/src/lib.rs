@@ -371,6 +371,8 @@ pub trait ReadTx: ReadReleases {
     fn history(&self, query: &HistoryQuery<'_>) -> Result<Vec<StoredRecord>, StorageError>;
     /// How many records have every term.
     fn count_history(&self, terms: &[HistoryTerm]) -> Result<Total, StorageError>;
+    /// The newest record that was taken up to this time; 0 when there was none.
+    fn position_at(&self, at: Timestamp) -> Result<u64, StorageError>;
     /// A record by its key.
     fn record(&self, session_id: &str) -> Result<Option<StoredRecord>, StorageError>;
     /// Reads records in log order: those behind `after`, of a kind, with their own time not before `since`.
@@ -431,6 +433,9 @@ pub type WriteJob = Box<dyn FnOnce(&mut dyn WriteTx) -> Verdict + Send>;
 pub trait Store: Send + Sync + fmt::Debug {
     /// Runs a read over one consistent state.
     fn read(&self, job: &mut dyn FnMut(&dyn ReadTx)) -> Result<(), StorageError>;
+    /// Runs a read over the state as it was when the log had `position` records, made anew from them. Takes time and
+    /// room in proportion to them.
+    fn read_as_of(&self, position: u64, job: &mut dyn FnMut(&dyn ReadTx)) -> Result<(), StorageError>;
     /// Runs a write. When this returns `Ok` and the job said [`Verdict::Commit`], what it appended is durable.
     fn write(&self, job: WriteJob) -> Result<(), StorageError>;
 }
@@ -447,6 +452,21 @@ impl dyn Store + '_ {
         let mut job = Some(job);
         let mut result = None;
         self.read(&mut |tx| result = job.take().map(|job| job(tx)))?;
+        result.unwrap_or_else(|| Err(StorageError::Closed.into()))
+    }
+
+    /// Runs a read over an earlier state and gives its result.
+    ///
+    /// # Errors
+    /// The job's own, or [`StorageError`] when the state cannot be made.
+    pub fn reading_as_of<T, E: From<StorageError>>(
+        &self,
+        position: u64,
+        job: impl FnOnce(&dyn ReadTx) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut job = Some(job);
+        let mut result = None;
+        self.read_as_of(position, &mut |tx| result = job.take().map(|job| job(tx)))?;
         result.unwrap_or_else(|| Err(StorageError::Closed.into()))
     }
 

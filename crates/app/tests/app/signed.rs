@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cavra_app::as_of::AsOf;
 use cavra_app::package::StoredDocument;
 use cavra_app::{AppError, Settings};
 use cavra_domain::acknowledgement::AckState;
@@ -580,6 +581,12 @@ fn ten_thousand_changes_of_packages_are_all_found() {
     for (number, envelope) in envelopes.iter().enumerate() {
         cases.push((format!("honest-{number}.json"), envelope.clone(), true));
     }
+    let earlier = Some(AsOf::Position(6));
+    let earlier = service
+        .app
+        .export_package_as_of(everything(), Cycles::All, &ana(), earlier)
+        .unwrap();
+    cases.push(("honest-as-of.json".to_owned(), envelope(&service, &earlier), true));
     for (number, (_, edit, _)) in HIDDEN.into_iter().enumerate() {
         cases.push((
             format!("forged-{number}.json"),

@@ -48,8 +48,12 @@ pub(crate) async fn create_package(
     if consistent_with.is_some() && !signed {
         return Err(Problem::at(Code::InvalidValue, "/consistent_with", ONLY_SIGNED).into());
     }
+    let as_of = body.as_of()?;
     let (filter, cycles, actor) = body.command(caller)?;
-    let package = run(&app, move |app| app.export_package(filter, cycles, &actor)).await?;
+    let package = run(&app, move |app| {
+        app.export_package_as_of(filter, cycles, &actor, as_of)
+    })
+    .await?;
     if signed {
         return envelope(app, package, consistent_with).await;
     }

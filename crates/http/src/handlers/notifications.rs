@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::{Answer, run};
 use crate::extract::{Json, Permitted, Query};
 use crate::wire::{
-    DeliverBody, EscalationBody, HistoryQuery, NoQuery, RoutesQuery, ScheduleQuery, TrendQuery,
+    DashboardQuery, DeliverBody, EscalationBody, HistoryQuery, NoQuery, RoutesQuery, ScheduleQuery,
+    TrendQuery,
 };
 
 pub(crate) async fn schedule(
@@ -60,9 +61,12 @@ pub(crate) async fn history(
 pub(crate) async fn dashboard(
     app: web::Data<App>,
     Permitted(_): Permitted,
-    Query(NoQuery {}): Query<NoQuery>,
+    Query(query): Query<DashboardQuery>,
 ) -> Answer<web::Json<Dashboard<Value>>> {
-    run(&app, App::dashboard).await.map(web::Json)
+    let as_of = query.as_of()?;
+    run(&app, move |app| app.dashboard_as_of(as_of))
+        .await
+        .map(web::Json)
 }
 
 pub(crate) async fn routes(
@@ -70,8 +74,9 @@ pub(crate) async fn routes(
     Permitted(_): Permitted,
     Query(query): Query<RoutesQuery>,
 ) -> Answer<web::Json<RoutePage>> {
+    let as_of = query.as_of()?;
     let (filter, cycles, paging) = query.command()?;
-    run(&app, move |app| app.routes(&filter, cycles, &paging))
+    run(&app, move |app| app.routes_as_of(&filter, cycles, &paging, as_of))
         .await
         .map(web::Json)
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 use cavra_app::acknowledge::{Acknowledge, Bulk, BulkSelection};
+use cavra_app::as_of::AsOf;
 use cavra_app::plan::Deliver;
 use cavra_app::views::{DEFAULT_PAGE, HistoryFilter, MAX_PAGE, Paging};
 use cavra_domain::acknowledgement::{AckState, EXTERNAL_REF, NOTES};
@@ -458,9 +459,15 @@ pub struct AuditPackageBody {
     /// package then proves that nothing was rewritten since.
     #[schemars(range(min = 1, max = 9_007_199_254_740_991_u64))]
     consistent_with: Option<u64>,
+    /// The state as it was: an RFC 3339 time, or a position of the log.
+    as_of: Option<String>,
 }
 
 impl AuditPackageBody {
+    pub(crate) fn as_of(&self) -> Result<Option<AsOf>, Problem> {
+        as_of("/as_of", self.as_of.as_ref())
+    }
+
     pub(crate) const fn consistent_with(&self) -> Option<u64> {
         self.consistent_with
     }
@@ -484,6 +491,32 @@ impl AuditPackageBody {
             return Err(incomplete());
         };
         Ok((filter, cycles, actor))
+    }
+}
+
+/// An earlier state, when one is named.
+fn as_of(pointer: &str, value: Option<&String>) -> Result<Option<AsOf>, Problem> {
+    let Some(value) = given(value) else {
+        return Ok(None);
+    };
+    let problem = || {
+        let detail = "must be an RFC 3339 time or a position of the log";
+        Problem::at(Code::InvalidValue, pointer, detail)
+    };
+    AsOf::parse(value).map(Some).ok_or_else(problem)
+}
+
+/// Parameters of the dashboard.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DashboardQuery {
+    /// The dashboard as it was: an RFC 3339 time, or a position of the log.
+    as_of: Option<String>,
+}
+
+impl DashboardQuery {
+    pub(crate) fn as_of(&self) -> Result<Option<AsOf>, Problem> {
+        as_of("as_of", self.as_of.as_ref())
     }
 }
 
@@ -668,9 +701,15 @@ pub struct RoutesQuery {
     offset: Option<u64>,
     /// `next_cursor` of an earlier page.
     cursor: Option<String>,
+    /// The routes as they were: an RFC 3339 time, or a position of the log.
+    as_of: Option<String>,
 }
 
 impl RoutesQuery {
+    pub(crate) fn as_of(&self) -> Result<Option<AsOf>, Problem> {
+        as_of("as_of", self.as_of.as_ref())
+    }
+
     pub(crate) fn command(self) -> Result<(RouteFilter, Cycles, Paging), Problem> {
         let mut checks = Checks::default();
         let paging = paging(&mut checks, self.limit, self.offset, self.cursor);

@@ -23,6 +23,7 @@ mod append;
 mod check;
 mod history;
 mod log;
+mod past;
 mod read;
 mod release;
 mod routes;
@@ -251,6 +252,19 @@ impl Store for SqliteStore {
                 outcome?.map_err(|_| StorageError::Panicked)
             }
         }
+    }
+
+    fn read_as_of(&self, position: u64, job: &mut dyn FnMut(&dyn ReadTx)) -> Result<(), StorageError> {
+        // A temporary database, which SQLite keeps in memory or spills to a file of its own; the memory engine has none.
+        let scratch = match &self.readers {
+            Readers::Shared(_) => Connection::open_in_memory()?,
+            Readers::Pool { .. } => Connection::open("")?,
+        };
+        schema::prepare_scratch(&scratch)?;
+        let mut replayed = Ok(());
+        self.read(&mut |tx| replayed = past::replay(tx, position, &scratch))?;
+        replayed?;
+        catch_unwind(AssertUnwindSafe(|| job(&Reading::new(&scratch)))).map_err(|_| StorageError::Panicked)
     }
 
     fn write(&self, work: WriteJob) -> Result<(), StorageError> {

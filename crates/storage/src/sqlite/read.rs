@@ -414,6 +414,24 @@ impl ReadTx for Reading<'_> {
         self.history_total(terms)
     }
 
+    fn position_at(&self, at: Timestamp) -> Result<u64, StorageError> {
+        // Recording times rise with positions, so a few steps find the place.
+        let mut recorded = self
+            .connection
+            .prepare_cached("SELECT recorded_at FROM evidence WHERE position = ?1")?;
+        let (mut low, mut high) = (0, signed(self.head()?.position)?);
+        while low < high {
+            let middle = low + (high - low + 1) / 2;
+            let then: i64 = recorded.query_row([middle], |row| row.get(0))?;
+            if then <= at.micros() {
+                low = middle;
+            } else {
+                high = middle - 1;
+            }
+        }
+        Ok(low.unsigned_abs())
+    }
+
     fn record(&self, session_id: &str) -> Result<Option<StoredRecord>, StorageError> {
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT {RECORD} FROM evidence e WHERE e.session_id = ?1"
