@@ -6,13 +6,14 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, web};
-use cavra_rbac::{Access, Caller};
+use cavra_rbac::{Access, subject_hash};
 use tracing::Instrument as _;
 
 use crate::ServerInfo;
+use crate::authenticate::{RequestName, permit};
 use crate::error::{Code, Problem};
 use crate::metrics::Metrics;
-use crate::routes::operation;
+use crate::routes::{is_open, operation};
 
 /// The header that carries the request id, both ways.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -73,23 +74,36 @@ pub(crate) async fn around(
         .and_then(|pattern| operation(request.method().as_str(), &pattern));
     let name = row.map_or("none", |row| row.id);
     let begun = tokio::time::Instant::now();
-    let span = tracing::info_span!("request", request_id = %id, method = %request.method(), operation = name);
+    let span = tracing::info_span!("request", request_id = %id, method = %request.method(), operation = name, subject_hash = tracing::field::Empty);
 
+    request.extensions_mut().insert(RequestName {
+        id: id.clone(),
+        operation: name,
+    });
     let allowed = if host_name(&request).is_some_and(|host| info.hosts.contains(&host)) {
-        match row.and_then(|row| row.permission) {
-            None => Ok(()),
-            Some(permission) => match access.decide(Caller::Local, permission) {
-                Ok(()) => {
-                    request.extensions_mut().insert(Caller::Local);
-                    Ok(())
+        let open = match row {
+            Some(row) => row.permission.is_none(),
+            // Whoever proves nothing learns nothing of what else is or is not there.
+            None => matches!(**access, Access::OpenLocal) || request.match_pattern().is_some_and(|path| is_open(&path)),
+        };
+        if open {
+            Ok(())
+        } else {
+            let permission = row.and_then(|row| row.permission);
+            let permitted = permit(&access, request.request(), permission).instrument(span.clone()).await;
+            permitted.map(|caller| {
+                if let Some(caller) = caller.verified() {
+                    let identity = caller.identity();
+                    let hash = subject_hash(identity.issuer().as_str(), identity.subject().as_str());
+                    span.record("subject_hash", hash);
                 }
-                Err(_) => Err(Problem::new(Code::NotFound, "not for this caller")),
-            },
+                request.extensions_mut().insert(caller);
+            })
         }
     } else {
         Err(Problem::new(
             Code::HostNotAllowed,
-            "this host name is not served; the service is for this machine",
+            "this host name is not served; `allowed_hosts` lists further ones",
         ))
     };
     let mut response = match allowed {

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Code, ProblemDocument};
 use crate::handlers::evidence::IMPORT_TYPES;
-use crate::routes::{Body, EVERYWHERE, Operation, Output, TABLE, WITH_BODY};
+use crate::routes::{Body, EVERYWHERE, Method, Operation, Output, TABLE, WITH_BODY, WITH_PERMISSION};
 
 /// The document; made once.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
@@ -95,7 +95,12 @@ fn build() -> Value {
         },
         "servers": [{ "url": "/" }],
         "paths": paths,
-        "components": { "schemas": schemas },
+        "components": { "schemas": schemas, "securitySchemes": {
+            "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                "description": "An access token of the configured OpenID provider." },
+            "session": { "type": "apiKey", "in": "cookie", "name": crate::authenticate::SESSION_COOKIE,
+                "description": "The session of a browser that has signed in; writes also need X-CSRF-Token." },
+        } },
     })
 }
 
@@ -105,6 +110,11 @@ fn describe(operation: &Operation, generators: &mut Generators, problem: &Schema
     described.insert("summary".into(), json!(operation.summary));
     if let Some(permission) = operation.permission {
         described.insert("x-cavra-permission".into(), json!(permission.as_str()));
+        // The empty one stands for open local mode, and for reading where that needs no token.
+        described.insert(
+            "security".into(),
+            json!([{ "bearer": [] }, { "session": [] }, {}]),
+        );
     }
     let parameters = parameters(operation, generators);
     if !parameters.is_empty() {
@@ -221,12 +231,27 @@ fn responses(operation: &Operation, generators: &mut Generators, problem: &Schem
     let content = match operation.output {
         Output::Json(schema) => json!({ "application/json": { "schema": schema(&mut generators.output) } }),
         Output::Text(media) => json!({ (media): { "schema": { "type": "string" } } }),
+        Output::Elsewhere => Value::Null,
     };
     let mut responses = Map::new();
-    responses.insert("200".into(), json!({ "description": "Done", "content": content }));
+    if content.is_null() {
+        let location = json!({ "description": "Where to go", "required": true, "schema": { "type": "string" } });
+        responses.insert(
+            "303".into(),
+            json!({ "description": "Elsewhere", "headers": { "Location": location } }),
+        );
+    } else {
+        responses.insert("200".into(), json!({ "description": "Done", "content": content }));
+    }
     let mut codes: BTreeSet<Code> = EVERYWHERE.iter().chain(operation.problems).copied().collect();
     if !matches!(operation.body, Body::None) {
         codes.extend(WITH_BODY);
+    }
+    if operation.permission.is_some() {
+        codes.extend(WITH_PERMISSION);
+        if operation.method == Method::Post {
+            codes.insert(Code::CrossSite);
+        }
     }
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in codes {
@@ -241,11 +266,18 @@ fn responses(operation: &Operation, generators: &mut Generators, problem: &Schem
                 "allOf": [problem, { "properties": { "code": { "enum": names } } }],
             } } },
         });
-        if status == Code::Unavailable.status()
+        if [Code::Unavailable.status(), Code::TooManyRequests.status()].contains(&status)
             && let Some(response) = response.as_object_mut()
         {
             response.insert("headers".into(), json!({
                 "Retry-After": { "description": "Seconds to wait", "required": true, "schema": { "type": "integer" } },
+            }));
+        }
+        if status == Code::InvalidToken.status()
+            && let Some(response) = response.as_object_mut()
+        {
+            response.insert("headers".into(), json!({
+                "WWW-Authenticate": { "description": "RFC 6750", "required": true, "schema": { "type": "string" } },
             }));
         }
         responses.insert(status.to_string(), response);

@@ -155,6 +155,19 @@ impl OidcConfig {
         self.sign_in.as_ref().and_then(|sign_in| sign_in.redirect_url.host_str())
     }
 
+    /// What tokens have to be.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// The keys, where they are part of the configuration.
+    pub fn static_keys(&self) -> Option<&KeySet> {
+        match &self.keys {
+            KeySource::Static(keys) => Some(keys),
+            KeySource::Discovery => None,
+        }
+    }
+
     /// The algorithms that tokens may be signed with.
     pub fn algorithms(&self) -> Vec<&'static str> {
         self.rules.algorithms.iter().map(|one| one.as_str()).collect()

@@ -16,7 +16,7 @@ const MAX_BYTES: u64 = 512 << 10;
 
 /// Why the provider gave nothing.
 #[derive(Debug, Error)]
-pub enum FetchError {
+pub(crate) enum FetchError {
     /// An address that must not be asked.
     #[error("`{0}` is neither https nor on a loopback address next to a loopback issuer")]
     Address(String),

@@ -68,6 +68,13 @@ pub struct Live {
     pub expires_at: Timestamp,
 }
 
+impl Live {
+    /// Whether a write brought the right value. Digests are compared, so that time says nothing about the value.
+    pub fn is_csrf_token(&self, given: &str) -> bool {
+        key(given) == key(&self.csrf_token)
+    }
+}
+
 /// Where to send a browser that wants to sign in.
 #[derive(Debug, Clone)]
 pub struct Begun {
@@ -103,7 +110,7 @@ pub struct Callback {
 
 /// There is no room for one more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Full;
+pub(crate) struct Full;
 
 /// Sign-in, and the sessions.
 pub(crate) struct SignIn {

@@ -223,11 +223,6 @@ pub fn verify(token: &str, keys: &KeySet, rules: &Rules, now: Timestamp) -> Resu
     check_claims(&claims, &parts.kind, rules, now)
 }
 
-/// The claims of a token that was verified: its payload, read strictly.
-pub(crate) fn claims(token: &str) -> Result<Map<String, Value>, Reason> {
-    object(token.split('.').nth(1).ok_or(Reason::Malformed)?)
-}
-
 fn take_apart<'a>(token: &'a str, rules: &Rules) -> Result<Parts<'a>, Reason> {
     if token.len() > MAX_TOKEN_BYTES {
         return Err(Reason::TooLong);

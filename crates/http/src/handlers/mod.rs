@@ -10,6 +10,7 @@ pub(crate) mod console;
 pub(crate) mod evidence;
 pub(crate) mod notifications;
 pub(crate) mod operations;
+pub(crate) mod sign_in;
 
 /// What a handler gives back.
 pub(crate) type Answer<T> = Result<T, actix_web::Error>;

@@ -14,8 +14,9 @@ use cavra_app::plan::ScheduleSettings;
 use cavra_app::{App, Settings};
 use cavra_domain::id::SequentialIds;
 use cavra_domain::schedule::Mode;
-use cavra_domain::time::{FixedClock, Timestamp};
+use cavra_domain::time::{Clock, FixedClock, Timestamp};
 use cavra_http::{Limits, ServeOptions, ServerInfo};
+use cavra_rbac::Access;
 use cavra_storage::sqlite::SqliteStore;
 use serde_json::Value;
 
@@ -63,6 +64,11 @@ impl Server {
 
     pub(crate) fn with(limits: Limits) -> Self {
         let clock = Arc::new(FixedClock(Timestamp::parse(NOW).unwrap()));
+        Self::with_access(limits, clock, Access::OpenLocal)
+    }
+
+    /// A server that knows its callers in this way.
+    pub(crate) fn with_access(limits: Limits, clock: Arc<dyn Clock>, access: Access) -> Self {
         let settings = Settings {
             schedules: ScheduleSettings {
                 files: vec![
@@ -78,7 +84,7 @@ impl Server {
         let store = Arc::new(SqliteStore::in_memory().unwrap());
         let app = App::new(
             store,
-            Arc::clone(&clock) as _,
+            Arc::clone(&clock),
             Arc::new(SequentialIds::default()),
             settings,
         );
@@ -94,6 +100,7 @@ impl Server {
             // Of its own, so that evidence ids do not depend on how many requests came before.
             ids: Arc::new(SequentialIds::default()),
             clock,
+            access: access.clone(),
         };
         let options = ServeOptions {
             workers: 1,
@@ -104,7 +111,8 @@ impl Server {
         let serving = app.clone();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let listener = cavra_http::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+                let address = SocketAddr::from(([127, 0, 0, 1], 0));
+                let listener = cavra_http::bind(address, &access).unwrap();
                 let listening = cavra_http::serve(serving, info, &options, listener).unwrap();
                 started
                     .send((listening.address, listening.server.handle()))
