@@ -6,5 +6,6 @@ mod browsers;
 mod client;
 mod contract;
 mod golden;
+mod identity;
 mod published_client;
 mod server;
