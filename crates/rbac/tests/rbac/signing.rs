@@ -15,12 +15,12 @@ pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-fn rsa(bits: usize) -> RsaPrivateKey {
-    RsaPrivateKey::new(&mut OsRng, bits).expect("a key can be made")
+fn rsa() -> RsaPrivateKey {
+    RsaPrivateKey::new(&mut OsRng, 2048).expect("a key can be made")
 }
 
 /// Making an RSA key takes a while, so the tests of one program share two.
-static RSA: LazyLock<[RsaPrivateKey; 2]> = LazyLock::new(|| [rsa(2048), rsa(2048)]);
+static RSA: LazyLock<[RsaPrivateKey; 2]> = LazyLock::new(|| [rsa(), rsa()]);
 
 enum Material {
     Rsa(RsaPrivateKey),
@@ -48,11 +48,6 @@ impl Signer {
 
     pub(crate) fn ps256(kid: &str, which: usize) -> Self {
         Self::new(kid, "PS256", Material::Rsa(RSA[which].clone()))
-    }
-
-    /// An RSA key that is shorter than any should be.
-    pub(crate) fn short_rsa(kid: &str) -> Self {
-        Self::new(kid, "RS256", Material::Rsa(rsa(1024)))
     }
 
     pub(crate) fn es256(kid: &str, seed: u8) -> Self {

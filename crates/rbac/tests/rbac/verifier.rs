@@ -192,7 +192,12 @@ fn groups_are_a_short_list_of_texts_or_the_token_is_refused() {
 #[test]
 fn keys_that_are_weak_private_or_for_something_else_verify_nothing() {
     let set = |key: Value| KeySet::parse(&json!({ "keys": [key] }));
-    assert!(set(Signer::short_rsa("s").jwk()).is_err());
+    // 1024 bits, and 2047.
+    let long = URL_SAFE_NO_PAD.decode(WORLD.signers[0].jwk()["n"].as_str().unwrap()).unwrap();
+    let (mut short, mut shorter) = (WORLD.signers[0].jwk(), WORLD.signers[0].jwk());
+    shorter["n"] = json!(encode(&long[128..]));
+    short["n"] = json!(encode([&[long[0] & 0x7f], &long[1..]].concat()));
+    assert!(set(shorter).is_err() && set(short).is_err());
     let changed = |name: &str, value: Value| {
         let mut key = WORLD.signers[0].jwk();
         key[name] = value;
