@@ -361,7 +361,7 @@ describe('people', () => {
 
   test('sign-in in a browser: the session says who, scripts do not see the cookie, and reads work', async () => {
     const { own, page } = await signIn(cavra, 'operator');
-    const [cookie] = (await own.cookies(cavra.base)).filter((one) => one.name.startsWith('__Host-'));
+    const [cookie] = (await own.cookies()).filter((one) => one.name.startsWith('__Host-'));
     assert.equal(cookie.name, '__Host-cavra-session');
     assert.deepEqual([cookie.httpOnly, cookie.secure, cookie.sameSite, cookie.path], [true, true, 'Strict', '/']);
     tokens.add(cookie.value);
@@ -424,14 +424,14 @@ describe('people', () => {
     const token = await machineToken(idp);
     const both = await inPage(page, `${B}/dashboard`, { headers: bearer(token) });
     assert.equal(both.status, 400);
-    const [cookie] = (await own.cookies(cavra.base)).filter((one) => one.name === '__Host-cavra-session');
+    const [cookie] = (await own.cookies()).filter((one) => one.name === '__Host-cavra-session');
     const { csrf_token: csrf } = await session(page);
     const signOut = (headers) => inPage(page, '/console/sign-out', { method: 'POST', headers });
     assert.equal((await signOut({})).status, 403);
     assert.equal((await session(page)).authenticated, true);
     assert.deepEqual(JSON.parse((await signOut({ 'x-csrf-token': csrf })).text), { signed_out: true });
     assert.equal((await session(page)).mode, 'auth_required');
-    assert.deepEqual((await own.cookies(cavra.base)).filter((one) => one.name.startsWith('__Host-')), []);
+    assert.deepEqual((await own.cookies()).filter((one) => one.name.startsWith('__Host-')), []);
     // Also for whoever kept the cookie.
     const kept = await request(`${cavra.base}${B}/dashboard`, { headers: { cookie: `${cookie.name}=${cookie.value}` } });
     assert.equal(kept.status, 401);
@@ -449,7 +449,7 @@ describe('people', () => {
     await page.goto(`${cavra.base}/console/sign-in`);
     const answer = await page.goto(`${cavra.base}/console/callback?code=abc&state=def`);
     assert.equal(answer.status(), 403);
-    assert.deepEqual((await own.cookies(cavra.base)).filter((one) => one.name === '__Host-cavra-session'), []);
+    assert.deepEqual((await own.cookies()).filter((one) => one.name === '__Host-cavra-session'), []);
     await own.close();
   });
 
