@@ -72,6 +72,10 @@ enum Command {
     /// and the packages of xtask/e2e/requirements.txt in target/e2e/venv. Then starts `cavra api` on a free port with
     /// a new database and fixtures/quickstart.json, sends the requests, stops the server with SIGTERM and expects exit
     /// code 0. Checks and volume are in xtask/e2e/schemathesis.toml. Nothing is skipped: what is missing is an error.
+    ///
+    /// After that the tests of xtask/e2e/identity run, against an OpenID provider and with a browser on loopback. They
+    /// need npm, chromium and openssl, which are installed from Debian where they are missing, and the packages of
+    /// package-lock.json there, in target/e2e/identity.
     E2e {
         /// Test this program instead of building `cavra`
         #[arg(long, value_name = "PATH")]
@@ -94,6 +98,10 @@ enum Command {
         /// Measure again with so many more evidence records in the store
         #[arg(long, default_value_t = 0, value_name = "COUNT")]
         extra_records: usize,
+
+        /// Measure retry plans and archive health over so many exports, with two deliveries and one reference each
+        #[arg(long, default_value_t = 0, value_name = "COUNT")]
+        exports: usize,
     },
 }
 
@@ -108,7 +116,10 @@ impl Cli {
             Command::Openapi { check } => golden::openapi(&workspace, golden::Build::Alone, check),
             Command::Schemas { check } => golden::schemas(&workspace, golden::Build::Alone, check),
             Command::Fixtures { check } => fixtures::run(check),
-            Command::Measure { extra_records } => measure::run(&workspace, extra_records),
+            Command::Measure {
+                extra_records,
+                exports,
+            } => measure::run(&workspace, extra_records, exports),
             Command::E2e {
                 program,
                 as_tested,

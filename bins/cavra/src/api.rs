@@ -65,7 +65,9 @@ pub(crate) fn run(api: Api) -> anyhow::Result<ExitCode> {
 fn access(options: &Options, clock: &Arc<dyn Clock>) -> anyhow::Result<Access> {
     match (&options.oidc_config, &options.rbac_file) {
         (None, None) if options.anonymous_read => {
-            bail!("`anonymous_read` means nothing without an identity provider: set CAVRA_APPROVAL_OIDC_CONFIG as well")
+            bail!(
+                "`anonymous_read` means nothing without an identity provider: set CAVRA_APPROVAL_OIDC_CONFIG as well"
+            )
         }
         (None, None) => Ok(Access::OpenLocal),
         (None, Some(_)) => bail!(

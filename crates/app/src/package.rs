@@ -1,4 +1,5 @@
-//! Building, storing and reading audit packages, of any size (contract decisions 6).
+//! Building, storing and reading audit packages, of any size (contract decisions 6), and the spool that serves every
+//! document that may be too large for its record.
 //!
 //! A package is built from one consistent read, piece by piece into a spool, so that neither memory nor other
 //! writers feel its size; then its record and its pieces are stored in one transaction.
@@ -9,11 +10,12 @@ use std::ops::ControlFlow;
 
 use cavra_domain::actor::Actor;
 use cavra_domain::audit_package::{PackageDigest, PackageHeader, PackageInput, PackageRoute, close};
-use cavra_domain::evidence::{EvidenceKind, payload};
+use cavra_domain::evidence::{EvidenceKind, payload, whole_digest};
 use cavra_domain::id::AuditId;
 use cavra_domain::route::{Cycles, RouteFilter};
 use cavra_evidence::digest::DigestWriter;
 use cavra_storage::{NewRecord, ReadTx, RouteQuery, StorageError, StoredRecord, pack, unpack};
+use serde::Serialize;
 use serde_json::Value;
 use tempfile::SpooledTempFile;
 
@@ -22,18 +24,20 @@ use crate::{App, AppError, transaction_time};
 /// How much text goes into one piece, in bytes; a piece ends behind the route that fills it.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// A stored package: where it is, and what is to be said about it.
+/// A stored document, whole in its record or beside it: where it is, and what is to be said about it.
 #[derive(Debug, Clone)]
-pub struct StoredPackage {
+pub struct StoredDocument {
+    /// Its kind.
+    pub kind: EvidenceKind,
     /// Position of its evidence record.
     pub position: u64,
     /// Its evidence record.
     pub metadata: Value,
-    /// Who made it; null on imported packages without an actor.
+    /// Who made it; null on imported documents without an actor.
     pub actor: Value,
 }
 
-/// One piece of a package's text.
+/// One piece of a document's text.
 #[derive(Debug)]
 pub enum Piece {
     /// Text; more may follow.
@@ -53,7 +57,7 @@ impl App {
         filter: RouteFilter,
         cycles: Cycles,
         actor: &Actor,
-    ) -> Result<StoredPackage, AppError> {
+    ) -> Result<StoredDocument, AppError> {
         let filter = filter.or_deliver();
         let built = self
             .store
@@ -79,9 +83,9 @@ impl App {
             let record = tx.state().record(header.audit_id.as_str())?.ok_or_else(|| {
                 StorageError::Corrupt(format!("the package `{}` has no record", header.audit_id))
             })?;
-            let stored = stored_package(&record)?;
+            let stored = stored_document(&record)?;
             if !has_text(tx.state(), &stored)? {
-                tx.store_package(
+                tx.store_pieces(
                     stored.position,
                     &mut spool.into_pieces().map_err(AppError::Spool)?,
                 )?;
@@ -93,73 +97,78 @@ impl App {
     /// A package by its id.
     ///
     /// # Errors
-    /// [`AppError::Unknown`] when there is none, or when only its record was imported and its text is elsewhere.
-    pub fn package(&self, audit_id: &AuditId) -> Result<StoredPackage, AppError> {
-        let unknown = |what| AppError::Unknown {
-            what,
-            id: audit_id.to_string(),
-        };
+    /// As [`App::document`].
+    pub fn package(&self, audit_id: &AuditId) -> Result<StoredDocument, AppError> {
+        self.document(&EvidenceKind::AuditPackage, "audit package", audit_id.as_str())
+    }
+
+    /// A document of a kind by its id.
+    ///
+    /// # Errors
+    /// [`AppError::Unknown`] when there is none, [`AppError::TextElsewhere`] when only its record was imported.
+    pub fn document(
+        &self,
+        kind: &EvidenceKind,
+        what: &'static str,
+        id: &str,
+    ) -> Result<StoredDocument, AppError> {
+        let id = || id.to_owned();
         self.store.as_ref().reading(|tx| {
             let record = tx
-                .record(audit_id.as_str())?
-                .filter(|record| record.kind == EvidenceKind::AuditPackage)
-                .ok_or_else(|| unknown("audit package"))?;
-            let stored = stored_package(&record)?;
+                .record(&id())?
+                .filter(|record| record.kind == *kind)
+                .ok_or_else(|| AppError::Unknown { what, id: id() })?;
+            let stored = stored_document(&record)?;
             if has_text(tx, &stored)? {
                 Ok(stored)
             } else {
-                Err(unknown("text in this store of the audit package"))
+                Err(AppError::TextElsewhere { what, id: id() })
             }
         })
     }
 
-    /// One piece of a package's text, from 0. The pieces, joined, are the same bytes each time. An imported
-    /// package is the document inside its record, in one piece.
+    /// One piece of a document's text, from 0. The pieces, joined, are the same bytes each time. A document inside
+    /// its record, as imported ones are, is one piece.
     ///
     /// # Errors
     /// [`AppError::Storage`] when a piece is damaged.
-    pub fn package_piece(&self, package: &StoredPackage, piece: u64) -> Result<Piece, AppError> {
-        let stored = self
-            .store
-            .as_ref()
-            .reading(|tx| tx.package_piece(package.position, piece))?;
-        if let Some(bytes) = stored {
-            return Ok(Piece::Text(unpack(&bytes)?));
-        }
-        let document = payload(&EvidenceKind::AuditPackage, &package.metadata);
-        if piece == 0 && document.get("package_sha256").is_none() {
-            return Ok(Piece::Text(serde_json::to_vec(document).unwrap_or_default()));
-        }
-        Ok(Piece::End)
+    pub fn piece(&self, document: &StoredDocument, piece: u64) -> Result<Piece, AppError> {
+        self.store.as_ref().reading(|tx| piece_of(tx, document, piece))
     }
 }
 
-/// Whether a package can be given out: its pieces are stored, or its record holds the whole document, as published
+/// One piece of a document's text.
+pub(crate) fn piece_of(tx: &dyn ReadTx, stored: &StoredDocument, piece: u64) -> Result<Piece, AppError> {
+    if let Some(bytes) = tx.piece(stored.position, piece)? {
+        return Ok(Piece::Text(unpack(&bytes)?));
+    }
+    if piece == 0 && whole_digest(&stored.kind, &stored.metadata).is_none() {
+        let document = payload(&stored.kind, &stored.metadata);
+        return Ok(Piece::Text(serde_json::to_vec(document).unwrap_or_default()));
+    }
+    Ok(Piece::End)
+}
+
+/// Whether a document can be given out: its pieces are stored, or its record holds the whole of it, as published
 /// ones do.
-fn has_text(tx: &dyn ReadTx, package: &StoredPackage) -> Result<bool, StorageError> {
-    let document = payload(&EvidenceKind::AuditPackage, &package.metadata);
-    Ok(document.get("package_sha256").is_none() || tx.package_piece(package.position, 0)?.is_some())
+pub(crate) fn has_text(tx: &dyn ReadTx, stored: &StoredDocument) -> Result<bool, StorageError> {
+    Ok(whole_digest(&stored.kind, &stored.metadata).is_none() || tx.piece(stored.position, 0)?.is_some())
 }
 
-fn metadata_actor(metadata: &Value) -> Value {
-    payload(&EvidenceKind::AuditPackage, metadata)
-        .get("actor")
-        .cloned()
-        .unwrap_or(Value::Null)
-}
-
-fn stored_package(record: &StoredRecord) -> Result<StoredPackage, AppError> {
+pub(crate) fn stored_document(record: &StoredRecord) -> Result<StoredDocument, AppError> {
     let metadata: Value = serde_json::from_str(&record.json)
         .map_err(|_| StorageError::Corrupt(format!("record {} is not JSON", record.position)))?;
-    Ok(StoredPackage {
+    let actor = payload(&record.kind, &metadata).get("actor");
+    Ok(StoredDocument {
+        kind: record.kind.clone(),
         position: record.position,
-        actor: metadata_actor(&metadata),
+        actor: actor.cloned().unwrap_or(Value::Null),
         metadata,
     })
 }
 
 enum Built {
-    Stored(StoredPackage),
+    Stored(StoredDocument),
     New {
         header: Box<PackageHeader>,
         digest: PackageDigest,
@@ -186,7 +195,7 @@ fn build(
         evidence: tx.route_evidence()?,
     });
     if let Some(record) = tx.record(header.audit_id.as_str())? {
-        let stored = stored_package(&record)?;
+        let stored = stored_document(&record)?;
         if has_text(tx, &stored)? {
             return Ok(Built::Stored(stored));
         }
@@ -197,6 +206,7 @@ fn build(
     let mut failed = None;
     tx.visit_histories(&RouteQuery::all(filter, cycles, at), &mut |tracked, history| {
         let entry = PackageRoute::new(&tracked, history, at);
+        spool.provider(entry.provider.as_str());
         let written = spool.entry(&entry, std::mem::take(&mut first));
         Ok(match written {
             Ok(()) => ControlFlow::Continue(()),
@@ -220,7 +230,7 @@ fn build(
 
 /// Compressed pieces on their way into storage: in memory while they are few, then in a temporary file that has
 /// no name and goes with the process.
-struct Spool {
+pub(crate) struct Spool {
     file: SpooledTempFile,
     piece: Vec<u8>,
     digest: DigestWriter,
@@ -229,7 +239,7 @@ struct Spool {
 }
 
 impl Spool {
-    fn new(memory_bytes: usize) -> Self {
+    pub(crate) fn new(memory_bytes: usize) -> Self {
         Self {
             file: SpooledTempFile::new(memory_bytes),
             piece: Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8),
@@ -239,7 +249,7 @@ impl Spool {
         }
     }
 
-    fn text(&mut self, text: &[u8]) -> io::Result<()> {
+    pub(crate) fn text(&mut self, text: &[u8]) -> io::Result<()> {
         self.piece.extend_from_slice(text);
         if self.piece.len() >= PIECE_BYTES {
             self.end_piece()
@@ -248,12 +258,16 @@ impl Spool {
         }
     }
 
-    fn entry(&mut self, entry: &PackageRoute, first: bool) -> io::Result<()> {
+    /// Notes a provider, by which history will find the document.
+    fn provider(&mut self, provider: &str) {
+        if !self.providers.contains(provider) {
+            self.providers.insert(provider.to_owned());
+        }
+    }
+
+    pub(crate) fn entry(&mut self, entry: &impl Serialize, first: bool) -> io::Result<()> {
         if !first {
             self.piece.push(b',');
-        }
-        if !self.providers.contains(entry.provider.as_str()) {
-            self.providers.insert(entry.provider.to_string());
         }
         serde_json::to_writer(&mut self.piece, entry)?;
         if self.piece.len() >= PIECE_BYTES {
@@ -274,7 +288,7 @@ impl Spool {
         Ok(())
     }
 
-    fn finish(&mut self) -> io::Result<PackageDigest> {
+    pub(crate) fn finish(&mut self) -> io::Result<PackageDigest> {
         if !self.piece.is_empty() {
             self.end_piece()?;
         }
@@ -286,14 +300,14 @@ impl Spool {
         })
     }
 
-    fn into_pieces(mut self) -> io::Result<Pieces> {
+    pub(crate) fn into_pieces(mut self) -> io::Result<Pieces> {
         self.file.seek(SeekFrom::Start(0))?;
         Ok(Pieces(self.file))
     }
 }
 
 /// The pieces of a spool, in order.
-struct Pieces(SpooledTempFile);
+pub(crate) struct Pieces(SpooledTempFile);
 
 impl Iterator for Pieces {
     type Item = io::Result<Vec<u8>>;

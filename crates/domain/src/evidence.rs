@@ -261,6 +261,25 @@ pub fn payload<'a>(kind: &EvidenceKind, record: &'a Value) -> &'a Value {
         .unwrap_or(record)
 }
 
+/// Size and digest of a whole document that its record does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentDigest {
+    /// SHA-256 of the text, lower-case hexadecimal.
+    pub sha256: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+}
+
+/// SHA-256 of the whole document, as a record says it whose document is stored beside it.
+pub fn whole_digest<'a>(kind: &EvidenceKind, record: &'a Value) -> Option<&'a str> {
+    let key = match kind {
+        EvidenceKind::AuditPackage => "package_sha256",
+        EvidenceKind::ExportRetryPlan | EvidenceKind::ArchiveHealth => "document_sha256",
+        _ => return None,
+    };
+    payload(kind, record).get(key).and_then(Value::as_str)
+}
+
 /// Every term by which history finds this record; empty when history does not show it.
 pub fn history_terms(kind: &EvidenceKind, record: &Value) -> BTreeSet<HistoryTerm> {
     let mut terms = BTreeSet::new();

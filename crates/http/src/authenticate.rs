@@ -2,7 +2,7 @@
 
 use actix_web::http::{Method, header};
 use actix_web::{HttpMessage as _, HttpRequest};
-use cavra_rbac::{Access, Caller, Guard, Live, Permission, Reason, Refusal, Refused, Scope};
+use cavra_rbac::{Access, Caller, Denied, Guard, Live, Permission, Reason, Refusal, Refused, Scope};
 
 use crate::error::{Code, Problem};
 use crate::metrics::Metrics;
@@ -104,7 +104,12 @@ pub(crate) async fn present(guard: &Guard, request: &HttpRequest) -> Result<Pres
         .map(|cookie| guard.session(&cookie));
     let token = match authorization(request) {
         Authorization::Refused(code, reason) => {
-            return Err(refuse(request, code, &Refusal::bare(reason), Problem::new(code, code.title())));
+            return Err(refuse(
+                request,
+                code,
+                &Refusal::bare(reason),
+                Problem::new(code, code.title()),
+            ));
         }
         Authorization::None => None,
         Authorization::Token(token) => Some(token),
@@ -119,10 +124,12 @@ pub(crate) async fn present(guard: &Guard, request: &HttpRequest) -> Result<Pres
     }
     if let Some((caller, live)) = alive {
         if !matches!(*request.method(), Method::GET | Method::HEAD) && !is_own_page(request, &live) {
-            let refusal = caller
-                .verified()
-                .map_or_else(|| Refusal::bare(Reason::CrossSite), |one| Refusal::of(Reason::CrossSite, one.identity()));
-            let detail = "a write with a session comes from the console's own origin, with the session's X-CSRF-Token";
+            let refusal = caller.verified().map_or_else(
+                || Refusal::bare(Reason::CrossSite),
+                |one| Refusal::of(Reason::CrossSite, one.identity()),
+            );
+            let detail =
+                "a write with a session comes from the console's own origin, with the session's X-CSRF-Token";
             let problem = Problem::new(Code::CrossSite, detail);
             return Err(refuse(request, Code::CrossSite, &refusal, problem));
         }
@@ -130,7 +137,11 @@ pub(crate) async fn present(guard: &Guard, request: &HttpRequest) -> Result<Pres
     }
     let Some(token) = token else {
         // Such a token is not even looked at.
-        return Ok(Presented::Nothing(if session.is_some() { Reason::Session } else { Reason::Missing }));
+        return Ok(Presented::Nothing(if session.is_some() {
+            Reason::Session
+        } else {
+            Reason::Missing
+        }));
     };
     match guard.bearer(&token).await {
         Ok(caller) => Ok(Presented::Bearer(caller)),
@@ -157,8 +168,16 @@ fn bad_token(guard: &Guard, request: &HttpRequest, refusal: &Refusal) -> Problem
             refuse(request, Code::InvalidToken, refusal, problem)
         }
         Some(seconds) => {
-            let problem = Problem::new(Code::TooManyRequests, "too many bad tokens, wait before the next one");
-            refuse(request, Code::TooManyRequests, refusal, problem.retry_after(seconds))
+            let problem = Problem::new(
+                Code::TooManyRequests,
+                "too many bad tokens, wait before the next one",
+            );
+            refuse(
+                request,
+                Code::TooManyRequests,
+                refusal,
+                problem.retry_after(seconds),
+            )
         }
     }
 }
@@ -166,13 +185,20 @@ fn bad_token(guard: &Guard, request: &HttpRequest, refusal: &Refusal) -> Problem
 /// Whether a write with a session's cookie comes from the console's own page: by what browsers say of it, and by a
 /// value that only the session's own page can read.
 fn is_own_page(request: &HttpRequest, live: &Live) -> bool {
-    let text = |name: &str| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    let text = |name: &str| {
+        request
+            .headers()
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
     let host = text("host").unwrap_or_default();
     let site = text("sec-fetch-site");
     let origin = text("origin");
     let same_site = site.is_none_or(|site| site == "same-origin");
     let same_origin = origin.is_none_or(|origin| {
-        let authority = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        let authority = origin
+            .strip_prefix("https://")
+            .or_else(|| origin.strip_prefix("http://"));
         authority.is_some_and(|authority| authority.eq_ignore_ascii_case(host))
     });
     // Every browser sends at least one of them with a write.
@@ -204,15 +230,19 @@ pub(crate) async fn permit(
     };
     match caller.decide(permission, Scope::Service) {
         Ok(grant) => Ok(caller.using(grant)),
-        Err(_) => {
-            let refusal = caller
-                .verified()
-                .map_or_else(|| Refusal::bare(Reason::Permission), |one| Refusal::of(Reason::Permission, one.identity()));
-            let detail = format!("this needs the permission `{}`", permission.as_str());
-            let problem = Problem::new(Code::InsufficientScope, detail).needing(permission.as_str());
-            Err(refuse(request, Code::InsufficientScope, &refusal, problem))
-        }
+        Err(denied) => Err(lacks(request, &caller, denied)),
     }
+}
+
+/// Refuses somebody who lacks a permission.
+pub(crate) fn lacks(request: &HttpRequest, caller: &Caller, Denied(permission): Denied) -> Problem {
+    let refusal = caller.verified().map_or_else(
+        || Refusal::bare(Reason::Permission),
+        |one| Refusal::of(Reason::Permission, one.identity()),
+    );
+    let detail = format!("this needs the permission `{}`", permission.as_str());
+    let problem = Problem::new(Code::InsufficientScope, detail).needing(permission.as_str());
+    refuse(request, Code::InsufficientScope, &refusal, problem)
 }
 
 fn missing(request: &HttpRequest, presented: &Presented) -> Problem {
@@ -227,7 +257,9 @@ fn missing(request: &HttpRequest, presented: &Presented) -> Problem {
 /// Writes the audit line of a refusal, counts it, and gives the problem back.
 pub(crate) fn refuse(request: &HttpRequest, code: Code, refusal: &Refusal, problem: Problem) -> Problem {
     let name = request.extensions().get::<RequestName>().cloned();
-    let (id, operation) = name.as_ref().map_or(("", "none"), |name| (name.id.as_str(), name.operation));
+    let (id, operation) = name
+        .as_ref()
+        .map_or(("", "none"), |name| (name.id.as_str(), name.operation));
     if let Some(metrics) = request.app_data::<actix_web::web::Data<Metrics>>() {
         metrics.refused(refusal.reason.as_str());
     }

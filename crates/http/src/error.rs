@@ -7,6 +7,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use cavra_app::AppError;
 use cavra_app::import::ImportReport;
+use cavra_domain::archive::ArchiveReferenceError;
 use cavra_domain::bulk::{OutcomeCounts, RouteOutcome};
 use cavra_domain::escalation::EscalationPolicyError;
 use cavra_domain::public_safe::NotPublicSafe;
@@ -83,6 +84,8 @@ codes! {
     RouteRefused = "route_refused", 409, "The route may not take this answer";
     /// A strict bulk was stopped.
     BulkBlocked = "bulk_blocked", 409, "Some selected routes cannot be changed";
+    /// Only a verified export can be archived.
+    ExportNotVerified = "export_not_verified", 409, "The export is not verified";
     /// The body is too large.
     PayloadTooLarge = "payload_too_large", 413, "The body is too large";
     /// More routes than one request may name or select.
@@ -226,9 +229,9 @@ impl Problem {
     fn challenge(&self) -> Option<String> {
         match (self.code, self.more.as_deref()) {
             (Code::TokenRequired, _) => Some("Bearer".to_owned()),
-            (Code::InsufficientScope, Some(More::Needs(permission))) => {
-                Some(format!("Bearer error=\"insufficient_scope\", scope=\"{permission}\""))
-            }
+            (Code::InsufficientScope, Some(More::Needs(permission))) => Some(format!(
+                "Bearer error=\"insufficient_scope\", scope=\"{permission}\""
+            )),
             (Code::InvalidRequest | Code::InvalidToken | Code::InsufficientScope, _) => {
                 Some(format!("Bearer error=\"{}\"", self.code.as_str()))
             }
@@ -328,6 +331,27 @@ impl From<FilterError> for Problem {
     }
 }
 
+impl From<ArchiveReferenceError> for Problem {
+    fn from(error: ArchiveReferenceError) -> Self {
+        let pointer = format!("/{}", error.field());
+        match error {
+            ArchiveReferenceError::NotPublicSafe(error) => error.into(),
+            ArchiveReferenceError::ArchiveRefMissing => Self::at(Code::MissingValue, pointer, "is missing"),
+            ArchiveReferenceError::ArchiveHashMalformed => Self::at(
+                Code::InvalidValue,
+                pointer,
+                "must be what the archive observed: `sha256:` and 64 hexadecimal digits, or the digits alone",
+            ),
+            ArchiveReferenceError::RetentionUntilInvalid(error) => {
+                Self::at(Code::InvalidValue, pointer, format!("is {error}"))
+            }
+            ArchiveReferenceError::ExportNotVerified(_) => {
+                Self::at(Code::ExportNotVerified, pointer, error.to_string())
+            }
+        }
+    }
+}
+
 impl From<EscalationPolicyError> for Problem {
     fn from(error: EscalationPolicyError) -> Self {
         let detail = "must be a whole number of minutes from 1 to 5256000";
@@ -365,7 +389,11 @@ impl From<AppError> for Problem {
     fn from(error: AppError) -> Self {
         let detail = error.to_string();
         match error {
-            AppError::Unknown { .. } => Self::new(Code::UnknownReference, detail),
+            AppError::Unknown { .. } | AppError::TextElsewhere { .. } => {
+                Self::new(Code::UnknownReference, detail)
+            }
+            AppError::ExportNotVerified(_) => Self::at(Code::ExportNotVerified, "/export_id", detail),
+            AppError::OtherRelease { .. } => Self::at(Code::InvalidValue, "/release_record_ref", detail),
             AppError::Refused(_) => Self::new(Code::RouteRefused, detail),
             AppError::BulkBlocked { counts, blocked } => {
                 let more = Some(Box::new(More::Bulk(counts, blocked)));
@@ -402,9 +430,9 @@ impl From<AppError> for Problem {
             AppError::Spool(_) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    "a package could not be put together"
+                    "a document could not be put together"
                 );
-                Self::new(Code::Internal, "the package could not be put together")
+                Self::new(Code::Internal, "the document could not be put together")
             }
         }
     }

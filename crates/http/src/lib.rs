@@ -169,7 +169,8 @@ pub fn serve(
     info.hosts
         .extend(options.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()));
     if let Access::Identity(guard) = &info.access {
-        info.hosts.extend(guard.redirect_host().map(str::to_ascii_lowercase));
+        info.hosts
+            .extend(guard.redirect_host().map(str::to_ascii_lowercase));
     }
     for origin in &info.cors_origins {
         check_origin(origin)?;

@@ -135,11 +135,15 @@ impl Metrics {
 
     /// Takes over what is known of the identity side.
     pub(crate) fn identity(&self, stats: cavra_rbac::Stats) {
-        for (result, count) in [("renewed", stats.provider.renewed), ("failed", stats.provider.failed)] {
+        for (result, count) in [
+            ("renewed", stats.provider.renewed),
+            ("failed", stats.provider.failed),
+        ] {
             self.renewals.get_or_create(&Renewal { result }).set(count);
         }
         self.key_age.set(stats.provider.age_seconds.unwrap_or(0));
-        self.sessions.set(u64::try_from(stats.sessions).unwrap_or(u64::MAX));
+        self.sessions
+            .set(u64::try_from(stats.sessions).unwrap_or(u64::MAX));
     }
 
     /// The metrics as text.

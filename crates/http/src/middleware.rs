@@ -84,13 +84,18 @@ pub(crate) async fn around(
         let open = match row {
             Some(row) => row.permission.is_none(),
             // Whoever proves nothing learns nothing of what else is or is not there.
-            None => matches!(**access, Access::OpenLocal) || request.match_pattern().is_some_and(|path| is_open(&path)),
+            None => {
+                matches!(**access, Access::OpenLocal)
+                    || request.match_pattern().is_some_and(|path| is_open(&path))
+            }
         };
         if open {
             Ok(())
         } else {
             let permission = row.and_then(|row| row.permission);
-            let permitted = permit(&access, request.request(), permission).instrument(span.clone()).await;
+            let permitted = permit(&access, request.request(), permission)
+                .instrument(span.clone())
+                .await;
             permitted.map(|caller| {
                 if let Some(caller) = caller.verified() {
                     let identity = caller.identity();

@@ -6,10 +6,14 @@ use std::sync::LazyLock;
 use cavra_app::import::ImportReport;
 use cavra_app::views::RouteRow;
 use cavra_domain::acknowledgement::AcknowledgementDocument;
+use cavra_domain::archive::{ArchiveHealth, ArchiveReferenceDocument};
 use cavra_domain::audit_package::AuditPackage;
 use cavra_domain::bulk::BulkDocument;
 use cavra_domain::dashboard::Dashboard;
+use cavra_domain::delivery::DeliveryDocument;
 use cavra_domain::escalation::EscalationPlan;
+use cavra_domain::export::AuditorExport;
+use cavra_domain::retry::RetryPlan;
 use cavra_domain::schedule::{NotificationPlan, ScheduleReport};
 use cavra_domain::suppression::SuppressionTrend;
 use schemars::generate::SchemaSettings;
@@ -39,13 +43,18 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
     }
     BTreeMap::from([
         ("acknowledgement", of::<AcknowledgementDocument>()),
+        ("archive-health", of::<ArchiveHealth>()),
+        ("archive-reference", of::<ArchiveReferenceDocument>()),
+        ("auditor-export", of::<AuditorExport>()),
         ("audit-package", of::<AuditPackage>()),
         ("bulk-acknowledgement", of::<BulkDocument>()),
         ("dashboard", of::<Dashboard<Map<String, Value>>>()),
+        ("delivery", of::<DeliveryDocument>()),
         ("escalation-plan", of::<EscalationPlan>()),
         ("import-report", of::<ImportReport>()),
         ("notification-plan", of::<NotificationPlan>()),
         ("problem", of::<ProblemDocument>()),
+        ("retry-plan", of::<RetryPlan>()),
         ("route", of::<RouteRow>()),
         ("schedule-report", of::<ScheduleReport>()),
         ("suppression-trend", of::<SuppressionTrend<RouteRow>>()),
@@ -235,7 +244,8 @@ fn responses(operation: &Operation, generators: &mut Generators, problem: &Schem
     };
     let mut responses = Map::new();
     if content.is_null() {
-        let location = json!({ "description": "Where to go", "required": true, "schema": { "type": "string" } });
+        let location =
+            json!({ "description": "Where to go", "required": true, "schema": { "type": "string" } });
         responses.insert(
             "303".into(),
             json!({ "description": "Elsewhere", "headers": { "Location": location } }),

@@ -152,7 +152,9 @@ impl OidcConfig {
 
     /// The host names by which browsers reach the service, out of `redirect_url`.
     pub fn redirect_host(&self) -> Option<&str> {
-        self.sign_in.as_ref().and_then(|sign_in| sign_in.redirect_url.host_str())
+        self.sign_in
+            .as_ref()
+            .and_then(|sign_in| sign_in.redirect_url.host_str())
     }
 
     /// What tokens have to be.
@@ -192,14 +194,20 @@ fn within(
 
 fn issuer(source: &Source, text: &str) -> Result<Url, ConfigError> {
     let url = Url::parse(text).map_err(|_| source.key("issuer", "must be a URL"))?;
-    let plain = url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    let plain = url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty()
+        && url.password().is_none();
     if !plain || url.host().is_none() {
         return Err(source.key("issuer", "must be a URL without query, fragment or credentials"));
     }
     match url.scheme() {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
-        _ => Err(source.key("issuer", "must be https; plain http is for a loopback address only")),
+        _ => Err(source.key(
+            "issuer",
+            "must be https; plain http is for a loopback address only",
+        )),
     }
 }
 
@@ -232,7 +240,11 @@ fn rules(source: &Source, file: &File) -> Result<Rules, ConfigError> {
         Some(types) => types
             .iter()
             .map(|kind| kind.to_ascii_lowercase())
-            .map(|kind| kind.strip_prefix("application/").map(str::to_owned).unwrap_or(kind))
+            .map(|kind| {
+                kind.strip_prefix("application/")
+                    .map(str::to_owned)
+                    .unwrap_or(kind)
+            })
             .collect(),
     };
     let groups_claim = file.groups_claim.clone().unwrap_or_else(|| "groups".to_owned());
@@ -268,9 +280,12 @@ fn keys(source: &Source, file: &File) -> Result<KeySource, ConfigError> {
         (Some(jwks), _) => KeySet::parse(jwks).map_err(|error| source.key("jwks", error.to_string()))?,
         (None, Some(path)) => {
             let path = source.beside(path);
-            let text = Source::new(&path)
-                .text()
-                .map_err(|error| source.key("jwks_path", format!("cannot be used: {error}: `{}`", path.display())))?;
+            let text = Source::new(&path).text().map_err(|error| {
+                source.key(
+                    "jwks_path",
+                    format!("cannot be used: {error}: `{}`", path.display()),
+                )
+            })?;
             KeySet::from_json(text.as_bytes())
                 .map_err(|error| source.key("jwks_path", format!("`{}`: {error}", path.display())))?
         }
@@ -280,15 +295,19 @@ fn keys(source: &Source, file: &File) -> Result<KeySource, ConfigError> {
 }
 
 fn fetch_rules(source: &Source, file: &File) -> Result<FetchRules, ConfigError> {
-    let seconds = |key, given, default, range| within(source, key, given, default, range).map(Duration::from_secs);
+    let seconds =
+        |key, given, default, range| within(source, key, given, default, range).map(Duration::from_secs);
     let ca = file
         .ca_file
         .as_ref()
         .map(|path| {
             let path = source.beside(path);
-            let text = Source::new(&path)
-                .text()
-                .map_err(|error| source.key("ca_file", format!("cannot be used: {error}: `{}`", path.display())))?;
+            let text = Source::new(&path).text().map_err(|error| {
+                source.key(
+                    "ca_file",
+                    format!("cannot be used: {error}: `{}`", path.display()),
+                )
+            })?;
             crate::fetch::certificates(&text)
                 .map(|_| text)
                 .ok_or_else(|| source.key("ca_file", "holds no certificate in PEM form"))
@@ -320,28 +339,40 @@ fn sign_in(source: &Source, file: File) -> Result<Option<SignInRules>, ConfigErr
         return Err(source.key("client_id", "is empty"));
     }
     if file.jwks.is_some() || file.jwks_path.is_some() {
-        let problem = "is for sign-in, which needs the provider's discovery document: leave out `jwks` and `jwks_path`";
+        let problem =
+            "is for sign-in, which needs the provider's discovery document: leave out `jwks` and `jwks_path`";
         return Err(source.key("client_id", problem));
     }
     let client_secret = match (file.client_secret_file, file.client_secret_env) {
         (Some(_), Some(_)) => {
-            return Err(source.key("client_secret_env", "is given beside `client_secret_file`; give one"));
+            return Err(source.key(
+                "client_secret_env",
+                "is given beside `client_secret_file`; give one",
+            ));
         }
         (Some(path), None) => {
             let path = source.beside(&path);
-            let text = Source::new(&path)
-                .text()
-                .map_err(|error| source.key("client_secret_file", format!("cannot be used: {error}: `{}`", path.display())))?;
+            let text = Source::new(&path).text().map_err(|error| {
+                source.key(
+                    "client_secret_file",
+                    format!("cannot be used: {error}: `{}`", path.display()),
+                )
+            })?;
             Some(text.trim().to_owned())
         }
-        (None, Some(name)) => Some(
-            std::env::var(&name)
-                .map_err(|_| source.key("client_secret_env", "names an environment variable that is not set"))?,
-        ),
+        (None, Some(name)) => Some(std::env::var(&name).map_err(|_| {
+            source.key(
+                "client_secret_env",
+                "names an environment variable that is not set",
+            )
+        })?),
         (None, None) => None,
     };
     if client_secret.as_deref().is_some_and(str::is_empty) {
-        return Err(source.key("client_secret_file", "or `client_secret_env` leads to an empty secret"));
+        return Err(source.key(
+            "client_secret_file",
+            "or `client_secret_env` leads to an empty secret",
+        ));
     }
     let Some(redirect_url) = file.redirect_url else {
         return Err(source.key("redirect_url", "is missing; sign-in with `client_id` needs it"));

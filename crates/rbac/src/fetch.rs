@@ -49,7 +49,9 @@ pub(crate) struct Fetcher {
 
 impl std::fmt::Debug for Fetcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fetcher").field("loopback", &self.loopback).finish_non_exhaustive()
+        f.debug_struct("Fetcher")
+            .field("loopback", &self.loopback)
+            .finish_non_exhaustive()
     }
 }
 
@@ -68,7 +70,9 @@ impl Fetcher {
     pub(crate) fn new(issuer: &Url, timeout: Duration, ca: Option<&str>) -> Self {
         let roots = ca
             .and_then(certificates)
-            .map_or(RootCerts::WebPki, |certificates| RootCerts::new_with_certs(&certificates));
+            .map_or(RootCerts::WebPki, |certificates| {
+                RootCerts::new_with_certs(&certificates)
+            });
         let loopback = is_loopback(issuer);
         let mut config = Config::builder()
             .max_redirects(0)
@@ -134,7 +138,11 @@ impl Fetcher {
         };
         let response = self.agent.run(request).map_err(transport)?;
         let (parts, mut body) = response.into_parts();
-        let bytes = body.with_config().limit(MAX_BYTES).read_to_vec().map_err(transport)?;
+        let bytes = body
+            .with_config()
+            .limit(MAX_BYTES)
+            .read_to_vec()
+            .map_err(transport)?;
         Ok(HttpResponse::from_parts(parts, bytes))
     }
 }

@@ -69,7 +69,9 @@ impl Source {
 
     /// A path in this file is relative to its folder.
     pub(crate) fn beside(&self, path: &Path) -> PathBuf {
-        self.path.parent().map_or_else(|| path.to_owned(), |folder| folder.join(path))
+        self.path
+            .parent()
+            .map_or_else(|| path.to_owned(), |folder| folder.join(path))
     }
 
     /// The file's value: YAML by its name's ending, else JSON.
@@ -91,7 +93,9 @@ impl Source {
     pub(crate) fn text(&self) -> Result<String, ConfigError> {
         let read = || {
             let mut text = String::new();
-            File::open(&self.path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+            File::open(&self.path)?
+                .take(MAX_BYTES + 1)
+                .read_to_string(&mut text)?;
             Ok(text)
         };
         let text = read().map_err(|source| ConfigError::Read {

@@ -129,7 +129,8 @@ impl KeySet {
     /// # Errors
     /// [`KeysError`].
     pub fn from_json(bytes: &[u8]) -> Result<Self, KeysError> {
-        let value = cavra_evidence::strict::parse(bytes).map_err(|error| KeysError::Json(error.to_string()))?;
+        let value =
+            cavra_evidence::strict::parse(bytes).map_err(|error| KeysError::Json(error.to_string()))?;
         Self::parse(&value)
     }
 
@@ -138,7 +139,10 @@ impl KeySet {
     /// # Errors
     /// [`KeysError`].
     pub fn parse(value: &Value) -> Result<Self, KeysError> {
-        let listed = value.get("keys").and_then(Value::as_array).ok_or(KeysError::Shape)?;
+        let listed = value
+            .get("keys")
+            .and_then(Value::as_array)
+            .ok_or(KeysError::Shape)?;
         if listed.len() > MAX_KEYS {
             return Err(KeysError::Shape);
         }
@@ -174,9 +178,18 @@ impl KeySet {
     }
 
     /// Holds a signature against the key that the token names.
-    pub(crate) fn verify(&self, kid: Option<&str>, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> Choice {
+    pub(crate) fn verify(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+        signed: &[u8],
+        signature: &[u8],
+    ) -> Choice {
         let named: Vec<&Key> = match (kid, self.keys.as_slice()) {
-            (Some(kid), keys) => keys.iter().filter(|key| key.kid.as_deref() == Some(kid)).collect(),
+            (Some(kid), keys) => keys
+                .iter()
+                .filter(|key| key.kid.as_deref() == Some(kid))
+                .collect(),
             (None, [only]) => vec![only],
             (None, _) => return Choice::NoKid,
         };
@@ -188,7 +201,11 @@ impl KeySet {
         if fitting.peek().is_none() {
             return Choice::WrongKind;
         }
-        let signed = fitting.any(|key| key.jwk.verify_signature(&algorithm.library(), signed, signature).is_ok());
+        let signed = fitting.any(|key| {
+            key.jwk
+                .verify_signature(&algorithm.library(), signed, signature)
+                .is_ok()
+        });
         if signed { Choice::Signed } else { Choice::NotSigned }
     }
 
@@ -243,7 +260,12 @@ impl Key {
             plain.insert((*part).to_owned(), json!(text(part)?));
         }
         let jwk = serde_json::from_value(Value::Object(plain)).ok()?;
-        Some(Self { kid, family, only, jwk })
+        Some(Self {
+            kid,
+            family,
+            only,
+            jwk,
+        })
     }
 
     fn fits(&self, algorithm: Algorithm) -> bool {

@@ -50,7 +50,9 @@ pub(crate) struct BadTokens {
 
 impl std::fmt::Debug for BadTokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BadTokens").field("keys", &self.limiter.len()).finish_non_exhaustive()
+        f.debug_struct("BadTokens")
+            .field("keys", &self.limiter.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -90,7 +92,11 @@ fn network(address: IpAddr) -> [u8; 8] {
     };
     let mut network = [0; 8];
     // A v4 address is in the last four bytes of its mapped form; the other half is the network of a v6 one.
-    let half = if address.is_ipv4() { octets.get(8..) } else { octets.get(..8) };
+    let half = if address.is_ipv4() {
+        octets.get(8..)
+    } else {
+        octets.get(..8)
+    };
     if let Some(half) = half {
         network.copy_from_slice(half);
     }

@@ -155,6 +155,10 @@ mod tests {
             matrix.push_str(line.trim_end());
             matrix.push('\n');
         }
-        assert_eq!(matrix, include_str!("../tests/golden/role-permissions.txt"), "\n{matrix}");
+        assert_eq!(
+            matrix,
+            include_str!("../tests/golden/role-permissions.txt"),
+            "\n{matrix}"
+        );
     }
 }

@@ -113,7 +113,10 @@ impl Policy {
             .iter()
             .map(|role| {
                 let all = Permission::ALL.iter().copied();
-                (role.as_str().to_owned(), all.filter(|one| role.has(*one)).collect())
+                (
+                    role.as_str().to_owned(),
+                    all.filter(|one| role.has(*one)).collect(),
+                )
             })
             .collect();
         for (role, names) in file.roles.unwrap_or_default() {
@@ -144,13 +147,20 @@ impl Policy {
             if group.trim().is_empty() || role.trim().is_empty() {
                 return Err(source.key(place, "is empty, or maps to nothing"));
             }
-            let text = Text::parse(GROUP, &group)
-                .map_err(|error| source.key(place, format!("cannot stand in evidence: {}", error.kind.explanation())))?;
+            let text = Text::parse(GROUP, &group).map_err(|error| {
+                source.key(
+                    place,
+                    format!("cannot stand in evidence: {}", error.kind.explanation()),
+                )
+            })?;
             mappings.insert(group, (text, role));
         }
         let rules = match (file.repository_permissions, file.repositories) {
             (Some(_), Some(_)) => {
-                return Err(source.key("repositories", "is another name of `repository_permissions`; give one"));
+                return Err(source.key(
+                    "repositories",
+                    "is another name of `repository_permissions`; give one",
+                ));
             }
             (Some(rules), None) | (None, Some(rules)) => rules,
             (None, None) => Vec::new(),
@@ -160,7 +170,11 @@ impl Policy {
             .enumerate()
             .map(|(index, rule)| rule.checked(source, index))
             .collect::<Result<_, _>>()?;
-        Ok(Self { mappings, roles, rules })
+        Ok(Self {
+            mappings,
+            roles,
+            rules,
+        })
     }
 
     /// Mapped groups whose name is no role here: they give no right. Published files have such names, for the
@@ -182,7 +196,11 @@ impl Policy {
         let groups: Vec<Text> = actor
             .groups()
             .filter_map(|group| self.mappings.get(group))
-            .filter(|(_, role)| self.roles.get(role).is_some_and(|role| role.contains(&permission)))
+            .filter(|(_, role)| {
+                self.roles
+                    .get(role)
+                    .is_some_and(|role| role.contains(&permission))
+            })
             .map(|(group, _)| group.clone())
             .collect();
         if groups.is_empty() {
@@ -237,6 +255,8 @@ impl FileRule {
 
 /// A name of the file as an error may repeat it.
 fn shown(name: &str) -> String {
-    Text::parse(Field::line("key", 80), name)
-        .map_or_else(|_| "(a name that is not shown)".to_owned(), |name| name.as_str().to_owned())
+    Text::parse(Field::line("key", 80), name).map_or_else(
+        |_| "(a name that is not shown)".to_owned(),
+        |name| name.as_str().to_owned(),
+    )
 }

@@ -177,7 +177,10 @@ impl Provider {
         let finished = {
             let mut state = self.shared.lock();
             let now = self.shared.clock.now();
-            let changed = state.current.as_ref().filter(|(current, _)| current.generation != generation);
+            let changed = state
+                .current
+                .as_ref()
+                .filter(|(current, _)| current.generation != generation);
             if let Some((current, _)) = changed {
                 return Some(current.clone());
             }
@@ -192,7 +195,10 @@ impl Provider {
         };
         self.wait(finished).await;
         let state = self.shared.lock();
-        let changed = state.current.as_ref().filter(|(current, _)| current.generation != generation);
+        let changed = state
+            .current
+            .as_ref()
+            .filter(|(current, _)| current.generation != generation);
         changed.map(|(current, _)| current.clone())
     }
 
@@ -217,7 +223,9 @@ impl Shared {
     }
 
     fn is_fresh(&self, state: &State, now: Timestamp) -> bool {
-        state.fetched_at.is_some_and(|at| now.micros_since(at) <= micros(self.rules.ttl))
+        state
+            .fetched_at
+            .is_some_and(|at| now.micros_since(at) <= micros(self.rules.ttl))
     }
 
     /// Whether it is too early to try again what was tried at `at`.
@@ -294,7 +302,11 @@ impl Shared {
             None => (0, false),
         };
         if !same {
-            tracing::info!(keys = keys.len(), left_aside = keys.skipped(), "the identity provider's keys are new");
+            tracing::info!(
+                keys = keys.len(),
+                left_aside = keys.skipped(),
+                "the identity provider's keys are new"
+            );
         }
         let current = Current {
             keys: Arc::new(keys),
@@ -313,7 +325,10 @@ impl Shared {
             let young = state.metadata_at.is_some_and(|at| {
                 now.micros_since(at) < micros(self.rules.ttl).saturating_mul(METADATA_TTLS)
             });
-            let held = state.current.as_ref().and_then(|(current, _)| current.metadata.clone());
+            let held = state
+                .current
+                .as_ref()
+                .and_then(|(current, _)| current.metadata.clone());
             held.filter(|_| young)
         };
         if let Some(held) = held {
@@ -331,7 +346,13 @@ impl Shared {
             serde_json::from_value(value).map_err(|error| RenewError::Metadata(error.to_string()))?;
         if metadata.issuer().as_str() != self.issuer_text {
             return Err(RenewError::Issuer {
-                found: metadata.issuer().as_str().chars().filter(|one| !one.is_control()).take(200).collect(),
+                found: metadata
+                    .issuer()
+                    .as_str()
+                    .chars()
+                    .filter(|one| !one.is_control())
+                    .take(200)
+                    .collect(),
             });
         }
         self.lock().metadata_at = Some(now);

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cavra_domain::time::{Clock, Timestamp};
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreProviderMetadata};
 use openidconnect::{
-    AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken, Nonce, PkceCodeChallenge, PkceCodeVerifier,
-    RedirectUrl, Scope, TokenResponse as _,
+    AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken, Nonce, PkceCodeChallenge,
+    PkceCodeVerifier, RedirectUrl, Scope, TokenResponse as _,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -123,7 +123,9 @@ pub(crate) struct SignIn {
 
 impl std::fmt::Debug for SignIn {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SignIn").field("rules", &self.rules).finish_non_exhaustive()
+        f.debug_struct("SignIn")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
     }
 }
 
@@ -215,7 +217,10 @@ impl SignIn {
         let Some(pending) = pending.filter(|pending| pending.until > now) else {
             return refused(Reason::SignInState);
         };
-        let same = callback.state.as_ref().is_some_and(|state| key(state) == key(pending.state.secret()));
+        let same = callback
+            .state
+            .as_ref()
+            .is_some_and(|state| key(state) == key(pending.state.secret()));
         if !same || callback.issuer.is_some_and(|issuer| issuer != rules.issuer) {
             return refused(Reason::SignInState);
         }
@@ -255,8 +260,8 @@ impl SignIn {
         // so `at_hash` has nothing to protect.
         let raw = id_token.to_string();
         let own = rules.for_id_tokens(&self.rules.client_id);
-        let identity = token::verify(&raw, &current.keys, &own, now)
-            .map_err(|reason| Refusal::claimed(reason, &raw))?;
+        let identity =
+            token::verify(&raw, &current.keys, &own, now).map_err(|reason| Refusal::claimed(reason, &raw))?;
         let verifier = client
             .id_token_verifier()
             .set_allowed_algs(own.algorithms.iter().map(|one| one.library()))
@@ -330,10 +335,12 @@ impl SignIn {
 
 /// Whether the provider takes a client's secret only in the body of a request.
 fn posts_its_secret(metadata: &CoreProviderMetadata) -> bool {
-    metadata.token_endpoint_auth_methods_supported().is_some_and(|methods| {
-        methods.contains(&CoreClientAuthMethod::ClientSecretPost)
-            && !methods.contains(&CoreClientAuthMethod::ClientSecretBasic)
-    })
+    metadata
+        .token_endpoint_auth_methods_supported()
+        .is_some_and(|methods| {
+            methods.contains(&CoreClientAuthMethod::ClientSecretPost)
+                && !methods.contains(&CoreClientAuthMethod::ClientSecretBasic)
+        })
 }
 
 fn micros(duration: std::time::Duration) -> i64 {

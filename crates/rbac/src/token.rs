@@ -136,7 +136,10 @@ impl Refusal {
         Self {
             reason,
             issuer: Some(identity.issuer().as_str().to_owned()),
-            subject_hash: Some(subject_hash(identity.issuer().as_str(), identity.subject().as_str())),
+            subject_hash: Some(subject_hash(
+                identity.issuer().as_str(),
+                identity.subject().as_str(),
+            )),
             kid: None,
         }
     }
@@ -248,7 +251,9 @@ fn take_apart<'a>(token: &'a str, rules: &Rules) -> Result<Parts<'a>, Reason> {
         Some(Value::String(kind)) => {
             let kind = kind.to_ascii_lowercase();
             // RFC 7515 4.1.9: the prefix may be left out.
-            kind.strip_prefix("application/").map(str::to_owned).unwrap_or(kind)
+            kind.strip_prefix("application/")
+                .map(str::to_owned)
+                .unwrap_or(kind)
         }
         Some(_) => return Err(Reason::Type),
     };
@@ -300,11 +305,17 @@ fn check_claims(
     check_audience(claims, rules)?;
     check_client(claims, kind, rules)?;
     let expires = check_times(claims, rules, now)?;
-    let id_token = ["nonce", "at_hash", "c_hash"].iter().any(|claim| claims.contains_key(*claim));
+    // The last is Keycloak's word for it.
+    let id_token = ["nonce", "at_hash", "c_hash"]
+        .iter()
+        .any(|claim| claims.contains_key(*claim))
+        || claims.get("typ").is_some_and(|kind| *kind == Value::from("ID"));
     if id_token && !rules.accept_id_tokens {
         return Err(Reason::IdToken);
     }
-    let subject = text(claims, "sub")?.filter(|subject| !subject.is_empty()).ok_or(Reason::Claim)?;
+    let subject = text(claims, "sub")?
+        .filter(|subject| !subject.is_empty())
+        .ok_or(Reason::Claim)?;
     let subject = Text::parse(SUBJECT, subject).map_err(|_| Reason::Subject)?;
     Ok(Identity {
         issuer: Text::parse(ISSUER, issuer).map_err(|_| Reason::Issuer)?,
@@ -334,7 +345,11 @@ fn check_audience(claims: &Map<String, Value>, rules: &Rules) -> Result<(), Reas
         Some(_) | None => return Err(Reason::Claim),
     };
     let ours = |one: &&str| rules.audiences.iter().any(|audience| audience == one);
-    if named.iter().any(ours) { Ok(()) } else { Err(Reason::Audience) }
+    if named.iter().any(ours) {
+        Ok(())
+    } else {
+        Err(Reason::Audience)
+    }
 }
 
 /// The client that got the token: `client_id` (RFC 9068 2.2) or `azp`.
@@ -391,7 +406,10 @@ fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Re
             .and_then(|seconds| format!("{seconds:.0}").parse::<i64>().ok())
             .and_then(|seconds| seconds.checked_mul(MICROS)),
     };
-    micros.and_then(Timestamp::from_micros).map(Some).ok_or(Reason::Claim)
+    micros
+        .and_then(Timestamp::from_micros)
+        .map(Some)
+        .ok_or(Reason::Claim)
 }
 
 /// The groups. A claim that says that there are too many to list is an error: deciding without them would be a guess.
@@ -401,7 +419,11 @@ fn groups(claims: &Map<String, Value>, rules: &Rules) -> Result<Vec<String>, Rea
     let elsewhere = claims
         .get("_claim_names")
         .is_some_and(|names| names.as_object().is_none_or(|names| names.contains_key(claim)));
-    if elsewhere || claims.get("hasgroups").is_some_and(|has| *has != Value::Bool(false)) {
+    if elsewhere
+        || claims
+            .get("hasgroups")
+            .is_some_and(|has| *has != Value::Bool(false))
+    {
         return Err(Reason::Groups);
     }
     let listed = match claims.get(claim) {
@@ -428,7 +450,9 @@ fn group(name: &str) -> Result<String, Reason> {
 
 /// How people know the subject, from what the provider says; never who it is.
 fn display(claims: &Map<String, Value>) -> Option<Text> {
-    let unproven_address = claims.get("email_verified").is_some_and(|verified| *verified != Value::Bool(true));
+    let unproven_address = claims
+        .get("email_verified")
+        .is_some_and(|verified| *verified != Value::Bool(true));
     ["email", "preferred_username"]
         .into_iter()
         .filter(|claim| *claim != "email" || !unproven_address)

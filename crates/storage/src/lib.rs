@@ -26,7 +26,18 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub mod published;
+mod release;
 pub mod sqlite;
+
+pub use release::ReadReleases;
+
+/// Kinds whose document may be too large for its record: the record then says which, and the whole is stored beside it,
+/// in pieces.
+pub const WHOLE_BESIDE_RECORD: [EvidenceKind; 3] = [
+    EvidenceKind::AuditPackage,
+    EvidenceKind::ExportRetryPlan,
+    EvidenceKind::ArchiveHealth,
+];
 
 /// Why storage could not do what was asked. Nothing was changed.
 #[derive(Debug, Error)]
@@ -237,7 +248,7 @@ pub enum Total {
 /// Counting of combined terms stops here.
 pub const COUNTED_AT_MOST: u64 = 10_000;
 
-/// Compresses a piece of a package for storage.
+/// Compresses a piece of a document for storage.
 pub fn pack(text: &[u8]) -> Vec<u8> {
     lz4_flex::block::compress_prepend_size(text)
 }
@@ -248,14 +259,14 @@ pub fn pack(text: &[u8]) -> Vec<u8> {
 /// [`StorageError::Corrupt`] when the piece is damaged.
 pub fn unpack(piece: &[u8]) -> Result<Vec<u8>, StorageError> {
     lz4_flex::block::decompress_size_prepended(piece)
-        .map_err(|_| StorageError::Corrupt("a stored piece of a package cannot be unpacked".to_owned()))
+        .map_err(|_| StorageError::Corrupt("a stored piece of a document cannot be unpacked".to_owned()))
 }
 
 /// What a visitor says after each element.
 pub type Visit = Result<std::ops::ControlFlow<()>, StorageError>;
 
 /// One consistent state, for as long as the transaction lives.
-pub trait ReadTx {
+pub trait ReadTx: ReadReleases {
     /// Where the log stands.
     fn head(&self) -> Result<LogHead, StorageError>;
     /// The evidence that says something about routes.
@@ -333,8 +344,8 @@ pub trait ReadTx {
         since: Option<Timestamp>,
         visit: &mut dyn FnMut(StoredRecord) -> Visit,
     ) -> Result<(), StorageError>;
-    /// One piece of a stored package; `None` behind the last one.
-    fn package_piece(&self, position: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError>;
+    /// One piece of a document that is stored beside its record; `None` behind the last one.
+    fn piece(&self, position: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError>;
 }
 
 /// A write: everything that it appends is durable together, or not there at all.
@@ -345,8 +356,8 @@ pub trait WriteTx {
     /// [`StorageError::Conflict`] when its key has another content, [`StorageError::Record`] when it cannot be
     /// understood; the transaction may go on and append others.
     fn append(&mut self, record: &NewRecord<'_>) -> Result<Appended, StorageError>;
-    /// Stores the pieces of the package whose record was appended at `position`.
-    fn store_package(
+    /// Stores the pieces of the document whose record was appended at `position`: one of [`WHOLE_BESIDE_RECORD`].
+    fn store_pieces(
         &mut self,
         position: u64,
         pieces: &mut dyn Iterator<Item = std::io::Result<Vec<u8>>>,

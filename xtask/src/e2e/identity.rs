@@ -12,7 +12,12 @@ use crate::workspace::Workspace;
 
 /// Provider, tests, and the versions of what they use.
 const FOLDER: &str = "xtask/e2e/identity";
-const FILES: [&str; 4] = ["idp.mjs", "identity.test.mjs", "package.json", "package-lock.json"];
+const FILES: [&str; 4] = [
+    "idp.mjs",
+    "identity.test.mjs",
+    "package.json",
+    "package-lock.json",
+];
 const SEED_DATA: &str = "fixtures/quickstart.json";
 const LIMIT: Duration = Duration::from_mins(6);
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use cavra_app::acknowledge::{Acknowledge, Bulk, BulkSelection};
 use cavra_app::import::{ImportOptions, ImportReport, ImportSource, Unwatched};
-use cavra_app::package::{Piece, StoredPackage};
+use cavra_app::package::{Piece, StoredDocument};
 use cavra_app::views::{Paging, RouteRow};
 use cavra_app::{App, AppError, Settings};
 use cavra_domain::acknowledgement::AckState;
@@ -230,10 +230,10 @@ pub(crate) fn listed(row: &RouteRow) -> ListedRoute {
 }
 
 /// A whole package, joined.
-pub(crate) fn package_text(app: &App, package: &StoredPackage) -> Vec<u8> {
+pub(crate) fn package_text(app: &App, package: &StoredDocument) -> Vec<u8> {
     let mut whole = Vec::new();
     for piece in 0.. {
-        match app.package_piece(package, piece).unwrap() {
+        match app.piece(package, piece).unwrap() {
             Piece::Text(text) => whole.extend(text),
             Piece::End => return whole,
         }
@@ -241,7 +241,7 @@ pub(crate) fn package_text(app: &App, package: &StoredPackage) -> Vec<u8> {
     unreachable!("a package ends")
 }
 
-pub(crate) fn package(app: &App, filter: RouteFilter, cycles: Cycles) -> (StoredPackage, Value) {
+pub(crate) fn package(app: &App, filter: RouteFilter, cycles: Cycles) -> (StoredDocument, Value) {
     let stored = app.export_package(filter, cycles, &ana()).unwrap();
     let document = serde_json::from_slice(&package_text(app, &stored)).unwrap();
     (stored, document)

@@ -3,11 +3,9 @@
 use actix_web::{HttpResponse, web};
 use cavra_app::App;
 use cavra_app::acknowledge::{Acknowledged, BulkDone};
-use cavra_app::package::{Piece, StoredPackage};
 use cavra_domain::id::AuditId;
-use futures_util::stream::{self, Stream};
 
-use super::{Answer, run};
+use super::{Answer, pieces, run};
 use crate::error::Problem;
 use crate::extract::{Json, Permitted, Query};
 use crate::wire::{AcknowledgementBody, AuditPackageBody, BulkBody, NoQuery};
@@ -66,43 +64,4 @@ pub(crate) async fn package(
     Ok(HttpResponse::Ok()
         .content_type("application/json")
         .streaming(body))
-}
-
-/// What comes next on a streamed package.
-enum Next {
-    Before(String),
-    Piece(u64),
-    Done,
-}
-
-/// The text of a stored package, piece by piece, between two other texts. One piece is in memory at a time.
-fn pieces(
-    app: web::Data<App>,
-    package: StoredPackage,
-    before: String,
-    after: String,
-) -> impl Stream<Item = Answer<web::Bytes>> {
-    stream::try_unfold(
-        (app, package, after, Next::Before(before)),
-        |(app, package, after, next)| async move {
-            match next {
-                Next::Before(text) => Ok(Some((
-                    web::Bytes::from(text),
-                    (app, package, after, Next::Piece(0)),
-                ))),
-                Next::Done => Ok(None),
-                Next::Piece(number) => {
-                    let (asked, package_ref) = (number, package.clone());
-                    let piece = run(&app, move |app| app.package_piece(&package_ref, asked)).await?;
-                    Ok(Some(match piece {
-                        Piece::Text(text) => (
-                            web::Bytes::from(text),
-                            (app, package, after, Next::Piece(number + 1)),
-                        ),
-                        Piece::End => (web::Bytes::from(after), (app, package, String::new(), Next::Done)),
-                    }))
-                }
-            }
-        },
-    )
 }

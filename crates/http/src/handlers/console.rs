@@ -244,12 +244,15 @@ pub(crate) async fn session(
 
 fn repository_permissions(caller: &cavra_rbac::Verified) -> Vec<RepositoryPermission> {
     let any = |name: &Option<String>| name.clone().unwrap_or_else(|| "*".to_owned());
-    let rules = caller.matching_rules().into_iter().map(|rule| RepositoryPermission {
-        repository: any(&rule.repository),
-        approver_group: any(&rule.approver_group),
-        actions: rule.actions.clone(),
-        groups: rule.groups.clone(),
-    });
+    let rules = caller
+        .matching_rules()
+        .into_iter()
+        .map(|rule| RepositoryPermission {
+            repository: any(&rule.repository),
+            approver_group: any(&rule.approver_group),
+            actions: rule.actions.clone(),
+            groups: rule.groups.clone(),
+        });
     rules.collect()
 }
 
@@ -297,7 +300,17 @@ pub(crate) async fn security_boundary(
             config_env: "CAVRA_APPROVAL_OIDC_CONFIG",
             supported_algorithms,
             validated_claims: if oidc {
-                vec!["iss", "sub", "aud", "exp", "iat", "nbf", "client_id", "azp", "jti"]
+                vec![
+                    "iss",
+                    "sub",
+                    "aud",
+                    "exp",
+                    "iat",
+                    "nbf",
+                    "client_id",
+                    "azp",
+                    "jti",
+                ]
             } else {
                 Vec::new()
             },
@@ -314,7 +327,10 @@ pub(crate) async fn security_boundary(
             configured: !info.cors_origins.is_empty(),
             origins: info.cors_origins.clone(),
         },
-        console_permissions: Permission::ALL.iter().map(|permission| permission.as_str()).collect(),
+        console_permissions: Permission::ALL
+            .iter()
+            .map(|permission| permission.as_str())
+            .collect(),
         operator_notes: vec![
             "the service verifies tokens itself; a proxy in front adds no identity",
             "browsers sign in with code and PKCE where client_id is configured, and keep no token",

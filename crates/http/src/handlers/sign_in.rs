@@ -34,7 +34,10 @@ fn set(name: &str, value: &str, same_site: &str, age: Option<u32>) -> String {
 fn guard(access: &Access) -> Result<&Guard, Problem> {
     match access {
         Access::Identity(guard) if guard.has_sign_in() => Ok(guard),
-        _ => Err(Problem::new(Code::NoSignIn, "nobody can sign in with a browser here")),
+        _ => Err(Problem::new(
+            Code::NoSignIn,
+            "nobody can sign in with a browser here",
+        )),
     }
 }
 
@@ -49,7 +52,8 @@ pub(crate) async fn begin(
         Problem::new(Code::Unavailable, "the identity provider cannot be asked now")
             .retry_after(unavailable.retry_after)
     })?;
-    let begun = begun.ok_or_else(|| Problem::new(Code::NoSignIn, "nobody can sign in with a browser here"))?;
+    let begun =
+        begun.ok_or_else(|| Problem::new(Code::NoSignIn, "nobody can sign in with a browser here"))?;
     Ok(HttpResponse::SeeOther()
         .insert_header((header::LOCATION, begun.location))
         .insert_header((
@@ -72,13 +76,17 @@ pub(crate) async fn finish(
         issuer: query.iss,
         error: query.error,
     };
-    let signed_in = guard.finish_sign_in(pending, callback).await.map_err(|refused| match refused {
-        Refused::Unavailable(unavailable) => {
-            Problem::new(Code::Unavailable, "the identity provider's keys cannot be had now")
-                .retry_after(unavailable.retry_after)
-        }
-        Refused::Token(refusal) => failed(&request, &refusal),
-    })?;
+    let signed_in = guard
+        .finish_sign_in(pending, callback)
+        .await
+        .map_err(|refused| match refused {
+            Refused::Unavailable(unavailable) => Problem::new(
+                Code::Unavailable,
+                "the identity provider's keys cannot be had now",
+            )
+            .retry_after(unavailable.retry_after),
+            Refused::Token(refusal) => failed(&request, &refusal),
+        })?;
     // Whoever signs in again leaves the session that was there.
     if let Some(before) = cookie(&request, SESSION_COOKIE) {
         guard.end_session(&before);
@@ -94,7 +102,10 @@ pub(crate) async fn finish(
     Ok(HttpResponse::Ok()
         .content_type("text/html; charset=utf-8")
         .append_header((header::SET_COOKIE, set(PENDING_COOKIE, "", "Lax", Some(0))))
-        .append_header((header::SET_COOKIE, set(SESSION_COOKIE, &signed_in.cookie, "Strict", None)))
+        .append_header((
+            header::SET_COOKIE,
+            set(SESSION_COOKIE, &signed_in.cookie, "Strict", None),
+        ))
         .body(page))
 }
 
@@ -104,8 +115,14 @@ fn attribute(path: &str) -> String {
 }
 
 fn failed(request: &HttpRequest, refusal: &Refusal) -> Problem {
-    let detail = "the sign-in did not work: begin again, in one browser and under the address that the provider knows";
-    refuse(request, Code::SignInFailed, refusal, Problem::new(Code::SignInFailed, detail))
+    let detail =
+        "the sign-in did not work: begin again, in one browser and under the address that the provider knows";
+    refuse(
+        request,
+        Code::SignInFailed,
+        refusal,
+        Problem::new(Code::SignInFailed, detail),
+    )
 }
 
 pub(crate) async fn end(

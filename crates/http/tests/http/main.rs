@@ -8,4 +8,5 @@ mod contract;
 mod golden;
 mod identity;
 mod published_client;
+mod releases;
 mod server;

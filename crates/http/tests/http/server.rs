@@ -63,12 +63,25 @@ impl Server {
     }
 
     pub(crate) fn with(limits: Limits) -> Self {
+        Self::seeded(limits, true)
+    }
+
+    /// Without any record.
+    pub(crate) fn empty() -> Self {
+        Self::seeded(Limits::default(), false)
+    }
+
+    fn seeded(limits: Limits, quickstart: bool) -> Self {
         let clock = Arc::new(FixedClock(Timestamp::parse(NOW).unwrap()));
-        Self::with_access(limits, clock, Access::OpenLocal)
+        Self::serving(limits, quickstart, clock, Access::OpenLocal)
     }
 
     /// A server that knows its callers in this way.
     pub(crate) fn with_access(limits: Limits, clock: Arc<dyn Clock>, access: Access) -> Self {
+        Self::serving(limits, true, clock, access)
+    }
+
+    fn serving(limits: Limits, quickstart: bool, clock: Arc<dyn Clock>, access: Access) -> Self {
         let settings = Settings {
             schedules: ScheduleSettings {
                 files: vec![
@@ -88,10 +101,12 @@ impl Server {
             Arc::new(SequentialIds::default()),
             settings,
         );
-        let quickstart = std::fs::read(fixture("quickstart.json")).unwrap();
-        let source = ImportSource::Text(Box::new(Cursor::new(quickstart)));
-        app.import(vec![source], ImportOptions::default(), Box::new(Unwatched))
-            .expect("the quickstart data can be taken");
+        if quickstart {
+            let data = std::fs::read(fixture("quickstart.json")).unwrap();
+            let source = ImportSource::Text(Box::new(Cursor::new(data)));
+            app.import(vec![source], ImportOptions::default(), Box::new(Unwatched))
+                .expect("the quickstart data can be taken");
+        }
         let info = ServerInfo {
             api_base_url: "https://drills.example.test".to_owned(),
             metadata_mode: "sqlite",

@@ -61,7 +61,10 @@ fn row_68_a_configuration_that_cannot_be_meant_stops_the_start_and_names_the_key
     for (key, value) in [
         ("issuer", json!("not a url")),
         ("issuer", json!("http://idp.example.test")),
-        ("issuer", json!("https://user:hunter2-correct-horse@idp.example.test")),
+        (
+            "issuer",
+            json!("https://user:hunter2-correct-horse@idp.example.test"),
+        ),
         ("issuer", json!(7)),
         ("audience", json!("")),
         ("audience", json!([])),
@@ -80,7 +83,10 @@ fn row_68_a_configuration_that_cannot_be_meant_stops_the_start_and_names_the_key
         ("max_lifetime_seconds", json!(1_000_000)),
         ("client_secret", json!("hunter2-correct-horse")),
         ("client_secret_env", json!("SOME_NAME")),
-        ("redirect_url", json!("https://drills.example.test/console/callback")),
+        (
+            "redirect_url",
+            json!("https://drills.example.test/console/callback"),
+        ),
         ("client_id", json!("console")),
         ("aud", json!("drills")),
         ("leeway", json!(5)),
@@ -104,11 +110,22 @@ fn row_68_a_configuration_that_cannot_be_meant_stops_the_start_and_names_the_key
 fn row_68_a_file_that_is_missing_broken_or_empty_stops_the_start() {
     let message_of = |path: &str| message(&OidcConfig::load(std::path::Path::new(path)).unwrap_err());
     assert!(message_of("/nowhere/oidc.json").contains("/nowhere/oidc.json"));
-    for text in ["", "{", "{}", "[]", "null", "{\"issuer\": \"a\", \"issuer\": \"b\"}"] {
+    for text in [
+        "",
+        "{",
+        "{}",
+        "[]",
+        "null",
+        "{\"issuer\": \"a\", \"issuer\": \"b\"}",
+    ] {
         assert!(oidc(text).is_err(), "{text}");
         assert!(rbac(text).is_err(), "{text}");
     }
-    assert!(rbac("{\"group_mappings\": {}}").unwrap_err().contains("`group_mappings`"));
+    assert!(
+        rbac("{\"group_mappings\": {}}")
+            .unwrap_err()
+            .contains("`group_mappings`")
+    );
     assert!(rbac("{\"approval_rbac\": {}}").is_err());
 }
 
@@ -119,9 +136,18 @@ fn row_68_an_rbac_file_with_a_key_or_name_that_means_nothing_stops_the_start() {
         (r#"{"group_mappings": ["a"]}"#, "`group_mappings`"),
         (r#"{"group_mappings": {"a": 7}}"#, "`group_mappings.a`"),
         (r#"{"group_mappings": {"a": ""}}"#, "`group_mappings.a`"),
-        (r#"{"group_mappings": {"a": "x"}, "roles": {"x": []}}"#, "`roles.x`"),
-        (r#"{"group_mappings": {"a": "x"}, "roles": {"x": ["drill.acknowledge"]}}"#, "`roles.x[`drill.acknowledge`]`"),
-        (r#"{"group_mappings": {"a": "x"}, "roles": {"x": "drill.ack"}}"#, "`roles.x`"),
+        (
+            r#"{"group_mappings": {"a": "x"}, "roles": {"x": []}}"#,
+            "`roles.x`",
+        ),
+        (
+            r#"{"group_mappings": {"a": "x"}, "roles": {"x": ["drill.acknowledge"]}}"#,
+            "`roles.x[`drill.acknowledge`]`",
+        ),
+        (
+            r#"{"group_mappings": {"a": "x"}, "roles": {"x": "drill.ack"}}"#,
+            "`roles.x`",
+        ),
         (
             r#"{"group_mappings": {"a": "auditor"}, "repository_permissions": [{"repo": "x"}]}"#,
             "`repository_permissions[0].repo`",
@@ -160,25 +186,37 @@ fn published_files_are_read_as_they_are() {
          \x20     groups: [Change Advisory Board]\n      actions: [approve, deny]\n",
     );
     let policy = Policy::load(&path).unwrap();
-    assert_eq!(policy.unknown_roles().into_iter().collect::<Vec<_>>(), ["Change Advisory Board"]);
+    assert_eq!(
+        policy.unknown_roles().into_iter().collect::<Vec<_>>(),
+        ["Change Advisory Board"]
+    );
 }
 
 #[test]
 fn yaml_is_held_to_the_same_rules_as_json() {
     let files = Files::new();
     for (name, text) in [
-        ("twice.yaml", "group_mappings:\n  a: auditor\n  a: platform-owner\n"),
+        (
+            "twice.yaml",
+            "group_mappings:\n  a: auditor\n  a: platform-owner\n",
+        ),
         ("unknown.yml", "group_mapping:\n  a: auditor\n"),
         ("list.yaml", "- a\n- b\n"),
         ("empty.yaml", ""),
         ("broken.yaml", "group_mappings: [a\n"),
-        ("two.yaml", "group_mappings: {a: auditor}\n---\ngroup_mappings: {a: platform-owner}\n"),
+        (
+            "two.yaml",
+            "group_mappings: {a: auditor}\n---\ngroup_mappings: {a: platform-owner}\n",
+        ),
         ("number.yaml", "group_mappings: {a: 7}\n"),
     ] {
         let path = files.write(name, text);
         assert!(Policy::load(&path).is_err(), "{name}");
     }
-    let path = files.write("good.yaml", "# who may do what\ngroup_mappings:\n  'idp:ops': incident-commander\n");
+    let path = files.write(
+        "good.yaml",
+        "# who may do what\ngroup_mappings:\n  'idp:ops': incident-commander\n",
+    );
     assert!(Policy::load(&path).is_ok());
 }
 
@@ -186,8 +224,11 @@ fn yaml_is_held_to_the_same_rules_as_json() {
 fn a_secret_comes_from_a_file_or_the_environment_and_sign_in_needs_a_place_to_come_back_to() {
     let files = Files::new();
     let base = |extra: Value| {
-        let mut file = json!({ "issuer": "https://idp.example.test", "audience": "drills", "client_id": "console" });
-        file.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let mut file =
+            json!({ "issuer": "https://idp.example.test", "audience": "drills", "client_id": "console" });
+        file.as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
         let path = files.write("oidc.json", &file.to_string());
         OidcConfig::load(&path).map_err(|error| message(&error))
     };
@@ -195,22 +236,42 @@ fn a_secret_comes_from_a_file_or_the_environment_and_sign_in_needs_a_place_to_co
     files.write("nothing", "\n");
     let redirect = "https://drills.example.test/console/callback";
     assert_eq!(
-        base(json!({ "redirect_url": redirect, "client_secret_file": "secret" })).unwrap().redirect_host(),
+        base(json!({ "redirect_url": redirect, "client_secret_file": "secret" }))
+            .unwrap()
+            .redirect_host(),
         Some("drills.example.test")
     );
     assert!(base(json!({ "redirect_url": "http://127.0.0.1:8000/console/callback" })).is_ok());
     for (extra, key) in [
         (json!({}), "`redirect_url`"),
-        (json!({ "redirect_url": "http://drills.example.test/console/callback" }), "`redirect_url`"),
-        (json!({ "redirect_url": "https://drills.example.test/elsewhere" }), "`redirect_url`"),
-        (json!({ "redirect_url": redirect, "client_secret_file": "nowhere" }), "`client_secret_file`"),
-        (json!({ "redirect_url": redirect, "client_secret_file": "nothing" }), "`client_secret_file`"),
-        (json!({ "redirect_url": redirect, "client_secret_env": "CAVRA_NO_SUCH_VARIABLE" }), "`client_secret_env`"),
+        (
+            json!({ "redirect_url": "http://drills.example.test/console/callback" }),
+            "`redirect_url`",
+        ),
+        (
+            json!({ "redirect_url": "https://drills.example.test/elsewhere" }),
+            "`redirect_url`",
+        ),
+        (
+            json!({ "redirect_url": redirect, "client_secret_file": "nowhere" }),
+            "`client_secret_file`",
+        ),
+        (
+            json!({ "redirect_url": redirect, "client_secret_file": "nothing" }),
+            "`client_secret_file`",
+        ),
+        (
+            json!({ "redirect_url": redirect, "client_secret_env": "CAVRA_NO_SUCH_VARIABLE" }),
+            "`client_secret_env`",
+        ),
         (
             json!({ "redirect_url": redirect, "client_secret_env": "A", "client_secret_file": "secret" }),
             "`client_secret_env`",
         ),
-        (json!({ "redirect_url": redirect, "session_idle_minutes": 600 }), "`session_idle_minutes`"),
+        (
+            json!({ "redirect_url": redirect, "session_idle_minutes": 600 }),
+            "`session_idle_minutes`",
+        ),
     ] {
         let message = base(extra).expect_err(key);
         assert!(message.contains(key), "{message}");

@@ -84,10 +84,12 @@ impl Signer {
     pub(crate) fn signature(&self, signed: &str) -> Vec<u8> {
         let digest = Sha256::digest(signed.as_bytes());
         match (&self.material, self.alg) {
-            (Material::Rsa(key), "PS256") => {
-                key.sign_with_rng(&mut OsRng, Pss::new::<Sha256>(), &digest).expect("it signs")
-            }
-            (Material::Rsa(key), _) => key.sign(Pkcs1v15Sign::new::<Sha256>(), &digest).expect("it signs"),
+            (Material::Rsa(key), "PS256") => key
+                .sign_with_rng(&mut OsRng, Pss::new::<Sha256>(), &digest)
+                .expect("it signs"),
+            (Material::Rsa(key), _) => key
+                .sign(Pkcs1v15Sign::new::<Sha256>(), &digest)
+                .expect("it signs"),
             (Material::P256(key), _) => {
                 let signature: p256::ecdsa::Signature = key.sign(signed.as_bytes());
                 signature.to_bytes().to_vec()

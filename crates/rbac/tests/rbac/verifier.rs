@@ -60,7 +60,11 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     std::fs::write(&path, file.to_string()).unwrap();
     let config = OidcConfig::load(&path).unwrap();
     let tokens = signers.iter().map(|signer| signer.sign(&payload())).collect();
-    World { signers, config, tokens }
+    World {
+        signers,
+        config,
+        tokens,
+    }
 });
 
 #[test]
@@ -87,19 +91,32 @@ fn every_required_claim_has_to_be_there_with_its_type() {
     for claim in ["iss", "aud", "sub", "client_id", "jti", "iat", "exp"] {
         assert_eq!(WORLD.verify(&with(claim, None)), Err(Reason::Claim), "{claim}");
         for wrong in [json!(null), json!(true), json!({ "a": 1 }), json!([7])] {
-            assert!(WORLD.verify(&with(claim, Some(wrong.clone()))).is_err(), "{claim} {wrong}");
+            assert!(
+                WORLD.verify(&with(claim, Some(wrong.clone()))).is_err(),
+                "{claim} {wrong}"
+            );
         }
     }
     for claim in ["iat", "exp", "nbf"] {
         let text = json!(format!("{}", seconds()));
-        assert_eq!(WORLD.verify(&with(claim, Some(text))), Err(Reason::Claim), "{claim}");
+        assert_eq!(
+            WORLD.verify(&with(claim, Some(text))),
+            Err(Reason::Claim),
+            "{claim}"
+        );
     }
     for claim in ["iss", "sub", "jti", "azp"] {
         assert!(WORLD.verify(&with(claim, Some(json!(5)))).is_err(), "{claim}");
     }
     assert_eq!(WORLD.verify(&with("sub", Some(json!("")))), Err(Reason::Claim));
-    assert_eq!(WORLD.verify(&with("sub", Some(json!("a\nb")))), Err(Reason::Subject));
-    assert_eq!(WORLD.verify(&with("sub", Some(json!("x".repeat(256))))), Err(Reason::Subject));
+    assert_eq!(
+        WORLD.verify(&with("sub", Some(json!("a\nb")))),
+        Err(Reason::Subject)
+    );
+    assert_eq!(
+        WORLD.verify(&with("sub", Some(json!("x".repeat(256))))),
+        Err(Reason::Subject)
+    );
 }
 
 #[test]
@@ -113,13 +130,25 @@ fn times_are_held_to_the_leeway_on_both_sides_and_to_the_longest_lifetime() {
     assert_eq!(WORLD.verify(&with("iat", at(31))), Err(Reason::NotYet));
     assert_eq!(WORLD.verify(&with("exp", at(7191))), Err(Reason::Lifetime));
     // Numbers need not be whole (RFC 7519 2), and have to be numbers.
-    assert!(WORLD.verify(&with("exp", Some(json!(seconds() as f64 + 100.5)))).is_ok());
+    assert!(
+        WORLD
+            .verify(&with("exp", Some(json!(seconds() as f64 + 100.5))))
+            .is_ok()
+    );
     assert_eq!(WORLD.verify(&with("exp", Some(json!(-1)))), Err(Reason::Expired));
     let header = WORLD.signers[2].header().to_string();
     for number in ["1e300", "1e999", "-1e300", "9007199254740993", "NaN"] {
-        let text = payload().to_string().replace(&format!("\"exp\":{}", seconds() + 290), &format!("\"exp\":{number}"));
+        let text = payload().to_string().replace(
+            &format!("\"exp\":{}", seconds() + 290),
+            &format!("\"exp\":{number}"),
+        );
         assert!(text.contains(number));
-        assert!(WORLD.verify(&WORLD.signers[2].sign_texts(&header, &text)).is_err(), "{number}");
+        assert!(
+            WORLD
+                .verify(&WORLD.signers[2].sign_texts(&header, &text))
+                .is_err(),
+            "{number}"
+        );
     }
 }
 
@@ -129,12 +158,24 @@ fn duplicate_members_and_deep_nesting_are_refused_in_header_and_payload() {
     let header = signer.header().to_string();
     let payload = payload().to_string();
     let twice = payload.replacen('{', "{\"sub\":\"root\",", 1);
-    assert_eq!(WORLD.verify(&signer.sign_texts(&header, &twice)), Err(Reason::Malformed));
+    assert_eq!(
+        WORLD.verify(&signer.sign_texts(&header, &twice)),
+        Err(Reason::Malformed)
+    );
     let twice = header.replacen('{', "{\"alg\":\"none\",", 1);
-    assert_eq!(WORLD.verify(&signer.sign_texts(&twice, &payload)), Err(Reason::Malformed));
+    assert_eq!(
+        WORLD.verify(&signer.sign_texts(&twice, &payload)),
+        Err(Reason::Malformed)
+    );
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(500), "]".repeat(500));
-    assert_eq!(WORLD.verify(&signer.sign_texts(&header, &deep)), Err(Reason::Malformed));
-    assert_eq!(WORLD.verify(&signer.sign_texts(&deep, &payload)), Err(Reason::Malformed));
+    assert_eq!(
+        WORLD.verify(&signer.sign_texts(&header, &deep)),
+        Err(Reason::Malformed)
+    );
+    assert_eq!(
+        WORLD.verify(&signer.sign_texts(&deep, &payload)),
+        Err(Reason::Malformed)
+    );
 }
 
 #[test]
@@ -168,32 +209,69 @@ fn base64url_is_taken_strictly() {
     let loose: String = format!("{signed}.{}", &signature[..signature.len() - 1])
         + &char::from_u32(u32::from(last) + 1).unwrap().to_string();
     assert!(WORLD.verify(&loose).is_err());
-    assert_eq!(WORLD.verify(&format!("{signed}.{}", signature.replace(['-', '_'], "+"))).is_ok(), !signature.contains(['-', '_']));
-    for odd in [format!(" {token}"), format!("{token}\n"), token.replace('.', ". ")] {
+    assert_eq!(
+        WORLD
+            .verify(&format!("{signed}.{}", signature.replace(['-', '_'], "+")))
+            .is_ok(),
+        !signature.contains(['-', '_'])
+    );
+    for odd in [
+        format!(" {token}"),
+        format!("{token}\n"),
+        token.replace('.', ". "),
+    ] {
         assert!(WORLD.verify(&odd).is_err());
     }
 }
 
 #[test]
+fn what_marks_an_id_token_is_refused_in_an_access_token() {
+    for (claim, value) in [("nonce", "n"), ("at_hash", "h"), ("c_hash", "h"), ("typ", "ID")] {
+        assert_eq!(
+            WORLD.verify(&with(claim, Some(json!(value)))),
+            Err(Reason::IdToken),
+            "{claim}"
+        );
+    }
+    assert!(WORLD.verify(&with("typ", Some(json!("Bearer")))).is_ok());
+}
+
+#[test]
 fn groups_are_a_short_list_of_texts_or_the_token_is_refused() {
-    assert_eq!(WORLD.verify(&with("groups", Some(json!([{ "x": 1 }, null, 7])))), Err(Reason::Claim));
-    let many = |count: usize| Some(json!((0..count).map(|index| format!("g{index}")).collect::<Vec<_>>()));
+    assert_eq!(
+        WORLD.verify(&with("groups", Some(json!([{ "x": 1 }, null, 7])))),
+        Err(Reason::Claim)
+    );
+    let many = |count: usize| {
+        Some(json!(
+            (0..count).map(|index| format!("g{index}")).collect::<Vec<_>>()
+        ))
+    };
     assert!(WORLD.verify(&with("groups", many(200))).is_ok());
     assert_eq!(WORLD.verify(&with("groups", many(201))), Err(Reason::Groups));
-    assert_eq!(WORLD.verify(&with("hasgroups", Some(json!(true)))), Err(Reason::Groups));
+    assert_eq!(
+        WORLD.verify(&with("hasgroups", Some(json!(true)))),
+        Err(Reason::Groups)
+    );
     assert_eq!(
         WORLD.verify(&with("_claim_names", Some(json!({ "groups": "src1" })))),
         Err(Reason::Groups)
     );
     assert!(WORLD.verify(&with("groups", None)).is_ok());
-    assert!(WORLD.verify(&with("groups", Some(json!("release-operators")))).is_ok());
+    assert!(
+        WORLD
+            .verify(&with("groups", Some(json!("release-operators"))))
+            .is_ok()
+    );
 }
 
 #[test]
 fn keys_that_are_weak_private_or_for_something_else_verify_nothing() {
     let set = |key: Value| KeySet::parse(&json!({ "keys": [key] }));
     // 1024 bits, and 2047.
-    let long = URL_SAFE_NO_PAD.decode(WORLD.signers[0].jwk()["n"].as_str().unwrap()).unwrap();
+    let long = URL_SAFE_NO_PAD
+        .decode(WORLD.signers[0].jwk()["n"].as_str().unwrap())
+        .unwrap();
     let (mut short, mut shorter) = (WORLD.signers[0].jwk(), WORLD.signers[0].jwk());
     shorter["n"] = json!(encode(&long[128..]));
     short["n"] = json!(encode([&[long[0] & 0x7f], &long[1..]].concat()));
@@ -240,7 +318,8 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         any::<usize>().prop_map(Mutation::Cut),
         (any::<usize>(), ".{1,8}").prop_map(|(at, text)| Mutation::Insert(at, text)),
         (0..4usize, 0..4usize).prop_map(|(from, to)| Mutation::Swap(from, to)),
-        (0..3usize, proptest::collection::vec(any::<u8>(), 0..200)).prop_map(|(part, bytes)| Mutation::Part(part, bytes)),
+        (0..3usize, proptest::collection::vec(any::<u8>(), 0..200))
+            .prop_map(|(part, bytes)| Mutation::Part(part, bytes)),
     ]
 }
 
@@ -257,7 +336,11 @@ fn mutated(token: &str, mutation: &Mutation) -> String {
         Mutation::Insert(at, text) => {
             let at = at % characters.len();
             let (before, after) = characters.split_at(at);
-            before.iter().chain(text.chars().collect::<Vec<_>>().iter()).chain(after).collect()
+            before
+                .iter()
+                .chain(text.chars().collect::<Vec<_>>().iter())
+                .chain(after)
+                .collect()
         }
         Mutation::Swap(from, to) => {
             // The signature of one token under the content of another.
@@ -275,7 +358,10 @@ fn mutated(token: &str, mutation: &Mutation) -> String {
 
 /// What a token says, without its spelling: two spellings of the same content are the same token.
 fn content(token: &str) -> Option<Vec<Vec<u8>>> {
-    token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).ok()).collect()
+    token
+        .split('.')
+        .map(|part| URL_SAFE_NO_PAD.decode(part).ok())
+        .collect()
 }
 
 proptest! {

@@ -3,11 +3,11 @@
 //! This is the only code that writes. What a record means is read by [`cavra_domain::record::interpret`], for
 //! own and imported records alike; what it does to a route is decided by [`StateName::on`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cavra_domain::acknowledgement::AckState;
 use cavra_domain::dashboard::counters;
-use cavra_domain::evidence::EvidenceKind;
+use cavra_domain::id::ExportId;
 use cavra_domain::record::{AckFacts, Interpreted, PlanFacts, Projection, interpret};
 use cavra_domain::route::{Route, RouteFilter, StateName, Transition};
 use cavra_domain::time::Timestamp;
@@ -16,7 +16,7 @@ use cavra_evidence::digest::Digest;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::read::{ORPHANS, ROUTE_POSITION, ROUTE_RECORDS, Reading};
-use crate::{Appended, NewRecord, ReadTx, StorageError, WriteTx};
+use crate::{Appended, NewRecord, ReadTx, StorageError, WHOLE_BESIDE_RECORD, WriteTx};
 
 /// What the writer remembers between transactions: ids of terms, which never change once they are there.
 #[derive(Debug, Default)]
@@ -33,14 +33,16 @@ impl WriteState {
 
 /// One job's transaction.
 pub(super) struct Writing<'a> {
-    connection: &'a Connection,
-    reading: Reading<'a>,
+    pub(super) connection: &'a Connection,
+    pub(super) reading: Reading<'a>,
     state: &'a mut WriteState,
     position: i64,
     recorded_at: Option<Timestamp>,
     route_position: Option<i64>,
     counters: BTreeMap<String, i64>,
     term_counts: BTreeMap<i64, i64>,
+    /// Exports whose custody is to be judged anew.
+    pub(super) touched: BTreeSet<ExportId>,
 }
 
 impl<'a> Writing<'a> {
@@ -56,11 +58,13 @@ impl<'a> Writing<'a> {
             route_position: None,
             counters: BTreeMap::new(),
             term_counts: BTreeMap::new(),
+            touched: BTreeSet::new(),
         })
     }
 
     /// Writes the sums that were gathered.
     pub(super) fn finish(&mut self) -> Result<(), StorageError> {
+        self.judge_touched()?;
         let mut add = self.connection.prepare_cached(
             "INSERT INTO counter (name, value) VALUES (?1, ?2) \
              ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
@@ -115,14 +119,23 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
-    fn project(
+    pub(super) fn project(
         &mut self,
         position: i64,
         recorded_at: Timestamp,
-        projection: &Projection,
+        imported: bool,
+        interpreted: &Interpreted,
     ) -> Result<(), StorageError> {
-        match projection {
+        match &interpreted.projection {
             Projection::None => Ok(()),
+            Projection::Export(export) => self.export_arrives(position, imported, export),
+            Projection::Deliveries(deliveries) => self.deliveries_arrive(position, deliveries),
+            Projection::Reference(reference) => self.reference_arrives(position, reference),
+            // A verification of our own is no part of the packet that a later one looks at.
+            Projection::Packet(release) if imported => {
+                self.packet_arrives(position, interpreted.created_at, &interpreted.kind, release)
+            }
+            Projection::Packet(_) => Ok(()),
             Projection::Plan(plan) => {
                 self.count_route_evidence(position);
                 self.plan_arrives(position, plan)
@@ -310,8 +323,13 @@ impl<'a> Writing<'a> {
 
     /// Counts acknowledgements that answer no route, so that nobody has to look for them.
     fn count_orphans(&mut self, more: i64) {
+        self.count(ORPHANS, more);
+    }
+
+    /// Adds to a counter of what follows from several records.
+    pub(super) fn count(&mut self, counter: &str, more: i64) {
         if more != 0 {
-            *self.counters.entry(ORPHANS.to_owned()).or_default() += more;
+            *self.counters.entry(counter.to_owned()).or_default() += more;
         }
     }
 
@@ -564,14 +582,14 @@ impl WriteTx for Writing<'_> {
         for name in counters(&interpreted.kind, record.value) {
             *self.counters.entry(name).or_default() += 1;
         }
-        self.project(position, recorded_at, &interpreted.projection)?;
+        self.project(position, recorded_at, record.imported, &interpreted)?;
         Ok(Appended::Recorded {
             position: position.unsigned_abs(),
             interpreted: Box::new(interpreted),
         })
     }
 
-    fn store_package(
+    fn store_pieces(
         &mut self,
         position: u64,
         pieces: &mut dyn Iterator<Item = std::io::Result<Vec<u8>>>,
@@ -581,8 +599,8 @@ impl WriteTx for Writing<'_> {
             .prepare_cached("SELECT kind FROM evidence WHERE position = ?1")?
             .query_row([signed(position)?], |row| row.get(0))
             .optional()?;
-        if kind.as_deref() != Some(EvidenceKind::AuditPackage.as_str()) {
-            return Err(StorageError::Corrupt("a package without its record".to_owned()));
+        if !kind.is_some_and(|kind| WHOLE_BESIDE_RECORD.iter().any(|known| known.as_str() == kind)) {
+            return Err(StorageError::Corrupt("a document without its record".to_owned()));
         }
         let mut insert = self
             .connection

@@ -133,7 +133,7 @@ fn package(store: &dyn Store) {
     let pieces: Vec<Vec<u8>> = text.as_bytes().chunks(20_000).map(pack).collect();
     assert!(pieces.len() > 2);
     write(store, move |tx| {
-        tx.store_package(at, &mut pieces.into_iter().map(Ok))
+        tx.store_pieces(at, &mut pieces.into_iter().map(Ok))
     })
     .unwrap();
 }
@@ -386,7 +386,7 @@ fn a_damaged_package_piece_is_found() {
         // The text is the same when joined, but whoever reads piece by piece stops before the gap.
         "UPDATE package_chunk SET piece = piece + 1000 WHERE piece > 0",
     ] {
-        finds(edits, &["its package is not the one it names"]);
+        finds(edits, &["its document is not the one it names"]);
     }
 }
 
@@ -394,7 +394,7 @@ fn a_damaged_package_piece_is_found() {
 fn a_package_that_is_called_imported_is_checked_all_the_same() {
     finds(
         "UPDATE evidence SET imported = 1; DELETE FROM package_chunk WHERE piece = 1",
-        &["its package is not the one it names"],
+        &["its document is not the one it names"],
     );
 }
 

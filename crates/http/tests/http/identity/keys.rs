@@ -290,7 +290,9 @@ fn row_67_a_discovery_document_of_somebody_else_is_refused() {
 fn keys_are_fetched_before_anybody_asks() {
     let idp = Idp::start(&[&Signer::es256("a", 1)]);
     let server = idp.server(&TestClock::new());
-    idp.fetched.recv_timeout(Duration::from_secs(30)).expect("the start asks for the keys");
+    idp.fetched
+        .recv_timeout(Duration::from_secs(30))
+        .expect("the start asks for the keys");
     drop(server);
 }
 

@@ -62,9 +62,19 @@ fn row_13_another_host_name_is_not_served() {
 #[test]
 fn row_14_another_scheme_proves_nobody() {
     let site = Site::start();
-    for value in ["Basic b3BlcmF0b3I6eA==", "Digest x", "Token abc", "BearerX abc", "DPoP abc"] {
+    for value in [
+        "Basic b3BlcmF0b3I6eA==",
+        "Digest x",
+        "Token abc",
+        "BearerX abc",
+        "DPoP abc",
+    ] {
         let answer = site.refused(&ack().header("authorization", value), 401);
-        assert_eq!(answer.header("www-authenticate").as_deref(), Some("Bearer"), "{value}");
+        assert_eq!(
+            answer.header("www-authenticate").as_deref(),
+            Some("Bearer"),
+            "{value}"
+        );
     }
 }
 
@@ -75,7 +85,11 @@ fn row_15_a_scheme_without_a_token_and_two_tokens() {
         site.refused(&ack().header("authorization", value), 401);
     }
     let token = site.operator();
-    for value in [format!("Bearer {token} {token}"), format!("Bearer {token}, Bearer {token}"), format!("Bearer {token},{token}")] {
+    for value in [
+        format!("Bearer {token} {token}"),
+        format!("Bearer {token}, Bearer {token}"),
+        format!("Bearer {token},{token}"),
+    ] {
         let answer = site.refused(&ack().header("authorization", &value), 400);
         assert_eq!(answer.json()["code"], "invalid_request");
         assert_eq!(
@@ -133,17 +147,29 @@ fn row_21_two_tokens_of_different_people() {
 #[test]
 fn row_22_a_token_in_the_address_is_not_looked_at() {
     let site = Site::start();
-    let path = b(&format!("/fraud-scoring-monthly/acknowledgements?access_token={}", site.operator()));
+    let path = b(&format!(
+        "/fraud-scoring-monthly/acknowledgements?access_token={}",
+        site.operator()
+    ));
     let request = Request::post(&path, r#"{"provider":"email"}"#);
     let answer = site.refused(&request, 401);
     assert_eq!(answer.header("www-authenticate").as_deref(), Some("Bearer"));
-    assert_eq!(site.refused(&request.bearer(&site.operator()), 400).json()["code"], "invalid_request");
+    assert_eq!(
+        site.refused(&request.bearer(&site.operator()), 400).json()["code"],
+        "invalid_request"
+    );
 }
 
 #[test]
 fn row_23_headers_of_proxies_prove_nobody() {
     let site = Site::start();
-    for name in ["x-forwarded-user", "x-actor", "x-remote-user", "x-auth-request-email", "x-forwarded-access-token"] {
+    for name in [
+        "x-forwarded-user",
+        "x-actor",
+        "x-remote-user",
+        "x-auth-request-email",
+        "x-forwarded-access-token",
+    ] {
         site.refused(&ack().header(name, &site.operator()), 401);
         site.refused(&ack().header(name, "operator"), 401);
     }
@@ -177,10 +203,22 @@ fn row_73_preflights_of_unlisted_and_listed_origins() {
         )
     };
     let listed = preflight(ORIGIN);
-    assert_eq!(listed.header("access-control-allow-origin").as_deref(), Some(ORIGIN));
-    assert!(listed.header("vary").unwrap_or_default().to_lowercase().contains("origin"));
+    assert_eq!(
+        listed.header("access-control-allow-origin").as_deref(),
+        Some(ORIGIN)
+    );
+    assert!(
+        listed
+            .header("vary")
+            .unwrap_or_default()
+            .to_lowercase()
+            .contains("origin")
+    );
     assert_eq!(listed.header("access-control-allow-credentials"), None);
-    assert_eq!(preflight("https://evil.test").header("access-control-allow-origin"), None);
+    assert_eq!(
+        preflight("https://evil.test").header("access-control-allow-origin"),
+        None
+    );
 }
 
 #[test]
@@ -212,7 +250,12 @@ fn bad_tokens_are_also_counted_by_the_subject_that_they_claim() {
     let oidc = json!({
         "issuer": super::site::ISSUER, "audience": "a", "jwks": keys, "bad_tokens_per_minute": 5,
     });
-    let access = super::site::guard(&oidc, &super::site::rights(), false, std::sync::Arc::clone(&clock) as _);
+    let access = super::site::guard(
+        &oidc,
+        &super::site::rights(),
+        false,
+        std::sync::Arc::clone(&clock) as _,
+    );
     let Access::Identity(guard) = access else {
         panic!("identity is configured");
     };
@@ -224,7 +267,9 @@ fn bad_tokens_are_also_counted_by_the_subject_that_they_claim() {
     for address in 0..5 {
         assert_eq!(guard.count_bad_token(from(address), &refusal("ana")), None);
     }
-    let wait = guard.count_bad_token(from(100), &refusal("ana")).expect("too many for this subject");
+    let wait = guard
+        .count_bad_token(from(100), &refusal("ana"))
+        .expect("too many for this subject");
     assert_eq!(guard.count_bad_token(from(101), &refusal("ben")), None);
     clock.forward(i64::try_from(wait).unwrap());
     assert_eq!(guard.count_bad_token(from(102), &refusal("ana")), None);
@@ -241,14 +286,28 @@ fn row_76_the_session_without_with_and_with_a_bad_token() {
     assert_eq!(none.header("cache-control").as_deref(), Some("no-store"));
     let none = none.ok();
     assert_eq!(
-        (&none["mode"], &none["authenticated"], &none["auth_required"], &none["actor"]),
+        (
+            &none["mode"],
+            &none["authenticated"],
+            &none["auth_required"],
+            &none["actor"]
+        ),
         (&json!("auth_required"), &json!(false), &json!(true), &json!(null))
     );
-    assert!(none["permissions"].as_object().unwrap().values().all(|value| *value == json!(false)));
+    assert!(
+        none["permissions"]
+            .as_object()
+            .unwrap()
+            .values()
+            .all(|value| *value == json!(false))
+    );
     let valid = session(Some(&site.operator()));
     assert_eq!(valid.header("cache-control").as_deref(), Some("no-store"));
     let valid = valid.ok();
-    assert_eq!((&valid["mode"], &valid["authenticated"]), (&json!("authenticated"), &json!(true)));
+    assert_eq!(
+        (&valid["mode"], &valid["authenticated"]),
+        (&json!("authenticated"), &json!(true))
+    );
     assert_eq!(valid["actor"]["subject"], "operator");
     assert_eq!(valid["permissions"]["drill.ack"], true);
     assert_eq!(valid["permissions"]["drill.ack.bulk"], false);
@@ -256,13 +315,18 @@ fn row_76_the_session_without_with_and_with_a_bad_token() {
     let bad = session(Some("bad.token.x"));
     assert_eq!(bad.status, 401);
     assert_eq!(bad.header("cache-control").as_deref(), Some("no-store"));
-    assert_eq!(bad.header("www-authenticate").as_deref(), Some("Bearer error=\"invalid_token\""));
+    assert_eq!(
+        bad.header("www-authenticate").as_deref(),
+        Some("Bearer error=\"invalid_token\"")
+    );
 }
 
 #[test]
 fn row_77_the_session_of_nobody_says_no_and_so_does_the_route() {
     let site = Site::start();
-    let session = site.send(&Request::get("/console/session").bearer(&site.nobody())).ok();
+    let session = site
+        .send(&Request::get("/console/session").bearer(&site.nobody()))
+        .ok();
     assert_eq!(session["authenticated"], true);
     assert_eq!(session["permissions"]["acknowledge_drill_notifications"], false);
     site.refused(&ack().bearer(&site.nobody()), 403);
@@ -297,16 +361,36 @@ fn the_console_says_how_identity_is_configured_and_no_more() {
     let site = Site::start();
     let config = site.send(&Request::get("/console/config")).ok();
     assert_eq!(
-        (&config["approval_oidc"], &config["approval_rbac"], &config["sign_in"]),
+        (
+            &config["approval_oidc"],
+            &config["approval_rbac"],
+            &config["sign_in"]
+        ),
         (&json!("configured"), &json!("configured"), &json!("disabled"))
     );
     let boundary = site.send(&Request::get("/console/security-boundary")).ok();
     assert_eq!(boundary["mode"], "oidc_rbac_ready");
-    assert_eq!(boundary["oidc"]["supported_algorithms"], json!(["RS256", "ES256", "EdDSA"]));
-    assert!(!boundary.to_string().contains(super::site::AUDIENCE), "{boundary}");
+    assert_eq!(
+        boundary["oidc"]["supported_algorithms"],
+        json!(["RS256", "ES256", "EdDSA"])
+    );
+    assert!(
+        !boundary.to_string().contains(super::site::AUDIENCE),
+        "{boundary}"
+    );
     let open = Server::start().get("/console/security-boundary");
-    assert_eq!((&open["mode"], &open["oidc"]["configured"]), (&json!("local_or_demo"), &json!(false)));
-    for path in ["/console/sign-in", "/console/callback?code=a&state=b&session_state=c"] {
-        assert_eq!(site.send(&Request::get(path)).json()["code"], "sign_in_not_configured", "{path}");
+    assert_eq!(
+        (&open["mode"], &open["oidc"]["configured"]),
+        (&json!("local_or_demo"), &json!(false))
+    );
+    for path in [
+        "/console/sign-in",
+        "/console/callback?code=a&state=b&session_state=c",
+    ] {
+        assert_eq!(
+            site.send(&Request::get(path)).json()["code"],
+            "sign_in_not_configured",
+            "{path}"
+        );
     }
 }

@@ -90,7 +90,9 @@ impl Site {
             "issuer": ISSUER, "audience": AUDIENCE, "leeway_seconds": 30, "jwks": jwks(&[&rs, &es, &ed]),
             "algorithms": ["RS256", "ES256", "EdDSA"], "bad_tokens_per_minute": 100_000,
         });
-        oidc.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        oidc.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         let clock = TestClock::new();
         let access = guard(&oidc, &rights(), anonymous_read, Arc::clone(&clock) as _);
         Self {
@@ -170,6 +172,8 @@ pub(crate) fn ack() -> Request {
 
 pub(crate) fn ack_with(more: &Value) -> Request {
     let mut body = json!({ "provider": "email" });
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body.as_object_mut()
+        .unwrap()
+        .extend(more.as_object().unwrap().clone());
     Request::post(&b("/fraud-scoring-monthly/acknowledgements"), body.to_string())
 }

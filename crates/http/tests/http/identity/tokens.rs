@@ -30,7 +30,11 @@ fn is_operator(actor: &Value) {
         (&json!(ISSUER), &json!("operator"), &json!(true)),
         "{actor}"
     );
-    assert_eq!(actor["groups"], json!(["release-operators"]), "the groups that gave the right");
+    assert_eq!(
+        actor["groups"],
+        json!(["release-operators"]),
+        "the groups that gave the right"
+    );
     assert_eq!(actor["actor"], "operator@example.test");
 }
 
@@ -102,17 +106,27 @@ fn row_25_a_mac_with_the_public_key_as_its_secret() {
     let modulus = base64::engine::general_purpose::URL_SAFE_NO_PAD
         .decode(jwk["n"].as_str().unwrap())
         .unwrap();
-    let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", jwk["n"].as_str().unwrap());
+    let pem = format!(
+        "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n",
+        jwk["n"].as_str().unwrap()
+    );
     for secret in [pem.as_bytes(), &modulus, b"", jwk.to_string().as_bytes()] {
         let header = json!({ "alg": "HS256", "typ": "at+jwt", "kid": "rs-1" }).to_string();
         let signed = format!("{}.{}", encode(header), encode(operator().to_string()));
-        site.invalid(&format!("{signed}.{}", encode(hmac_sha256(secret, signed.as_bytes()))));
+        site.invalid(&format!(
+            "{signed}.{}",
+            encode(hmac_sha256(secret, signed.as_bytes()))
+        ));
     }
 }
 
 /// HMAC (RFC 2104), which only an attacker needs here.
 fn hmac_sha256(secret: &[u8], message: &[u8]) -> Vec<u8> {
-    let mut key = if secret.len() > 64 { Sha256::digest(secret).to_vec() } else { secret.to_vec() };
+    let mut key = if secret.len() > 64 {
+        Sha256::digest(secret).to_vec()
+    } else {
+        secret.to_vec()
+    };
     key.resize(64, 0);
     let pad = |byte: u8| key.iter().map(|one| one ^ byte).collect::<Vec<u8>>();
     let inner = Sha256::digest([pad(0x36).as_slice(), message].concat());
@@ -122,7 +136,11 @@ fn hmac_sha256(secret: &[u8], message: &[u8]) -> Vec<u8> {
 #[test]
 fn row_26_an_attackers_key_under_the_same_name() {
     let site = Site::start();
-    for attacker in [Signer::rs256("rs-1", 1), Signer::es256("es-1", 66), Signer::eddsa("ed-1", 66)] {
+    for attacker in [
+        Signer::rs256("rs-1", 1),
+        Signer::es256("es-1", 66),
+        Signer::eddsa("ed-1", 66),
+    ] {
         site.invalid(&attacker.sign(&operator()));
     }
 }
@@ -146,13 +164,19 @@ fn row_30_another_payload_under_the_same_signature() {
     let token = site.es.sign(&claims("nobody", &[]));
     let (signed, signature) = token.rsplit_once('.').unwrap();
     let header = signed.split_once('.').unwrap().0;
-    site.invalid(&format!("{header}.{}.{signature}", encode(operator().to_string())));
+    site.invalid(&format!(
+        "{header}.{}.{signature}",
+        encode(operator().to_string())
+    ));
 }
 
 #[test]
 fn row_31_another_algorithm_in_the_header() {
     // PS256 is allowed here, so that the key's own word and the signature are what stands in the way.
-    let site = Site::with(&json!({ "algorithms": ["RS256", "PS256", "ES256", "EdDSA"] }), false);
+    let site = Site::with(
+        &json!({ "algorithms": ["RS256", "PS256", "ES256", "EdDSA"] }),
+        false,
+    );
     let token = site.rs.sign(&operator());
     let (rest, signature) = token.rsplit_once('.').unwrap();
     let payload = rest.split_once('.').unwrap().1;
@@ -203,7 +227,10 @@ fn row_39_a_token_of_a_megabyte_is_not_parsed() {
     let token = format!("{}.{}", site.operator(), "a".repeat(1 << 20));
     let before = site.server.position();
     // The server may also hang up: the head is larger than any that it reads.
-    if let Some(answer) = ack().bearer(&token).send_with(site.server.address, &[], crate::client::Then::Wait) {
+    if let Some(answer) = ack()
+        .bearer(&token)
+        .send_with(site.server.address, &[], crate::client::Then::Wait)
+    {
         assert!(matches!(answer.status, 400 | 401 | 431), "{}", answer.status);
     }
     assert_eq!(site.server.position(), before);
@@ -217,7 +244,16 @@ fn row_39_a_token_of_a_megabyte_is_not_parsed() {
 fn row_40_a_signed_payload_that_is_no_object() {
     let site = Site::start();
     let header = site.es.header().to_string();
-    for payload in ["[1, 2]", "not json", "\"text\"", "null", "7", "", "{", "{\"sub\":\"a\",\"sub\":\"b\"}"] {
+    for payload in [
+        "[1, 2]",
+        "not json",
+        "\"text\"",
+        "null",
+        "7",
+        "",
+        "{",
+        "{\"sub\":\"a\",\"sub\":\"b\"}",
+    ] {
         site.invalid(&site.es.sign_texts(&header, payload));
     }
 }
@@ -243,7 +279,12 @@ fn row_43_another_audience() {
 #[test]
 fn row_44_another_issuer_if_only_by_a_slash() {
     let site = Site::start();
-    for issuer in ["https://evil.example.test", "https://idp.example.test/", "HTTPS://idp.example.test", ""] {
+    for issuer in [
+        "https://evil.example.test",
+        "https://idp.example.test/",
+        "HTTPS://idp.example.test",
+        "",
+    ] {
         site.invalid(&site.es.sign(&with("iss", json!(issuer))));
     }
     site.invalid(&site.es.sign(&without("iss")));
@@ -272,7 +313,13 @@ fn row_46_expired_an_hour_ago() {
 fn row_47_no_end_or_none_that_is_a_time() {
     let site = Site::start();
     site.invalid(&site.es.sign(&without("exp")));
-    for end in [json!(null), json!(true), json!(-1), json!({}), json!([now() + 100])] {
+    for end in [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!({}),
+        json!([now() + 100]),
+    ] {
         site.invalid(&site.es.sign(&with("exp", end)));
     }
 }
@@ -301,7 +348,10 @@ fn row_52_no_key_name_where_there_are_several_keys() {
 #[test]
 fn row_54_an_id_token_is_for_signing_in() {
     // In its own form, and in one that is accepted as far as its type goes.
-    for site in [Site::start(), Site::with(&json!({ "accept_typ": ["at+jwt", "JWT", ""] }), false)] {
+    for site in [
+        Site::start(),
+        Site::with(&json!({ "accept_typ": ["at+jwt", "JWT", ""] }), false),
+    ] {
         for typ in [json!("JWT"), json!("at+jwt"), Value::Null] {
             let mut header = site.es.header();
             header["typ"] = typ.clone();
@@ -323,7 +373,9 @@ fn a_provider_that_writes_another_type_is_configured_and_then_its_tokens_count()
     let site = Site::with(&json!({ "accept_typ": ["JWT"] }), false);
     let mut header = site.es.header();
     header["typ"] = json!("JWT");
-    is_operator(&site.taken(&ack().bearer(&site.es.sign_texts(&header.to_string(), &operator().to_string()))));
+    is_operator(
+        &site.taken(&ack().bearer(&site.es.sign_texts(&header.to_string(), &operator().to_string()))),
+    );
     site.invalid(&site.es.sign(&operator()));
 }
 
