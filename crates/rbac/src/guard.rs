@@ -289,11 +289,24 @@ impl Guard {
             return Err(refused(Reason::SignInState));
         };
         let current = self.current().await.map_err(Refused::Unavailable)?;
-        let rules = self.rules.clone();
-        let done = tokio::task::spawn_blocking(move || sign_in.finish(&cookie, callback, &current, &rules));
-        match done.await {
-            Ok(result) => result.map_err(Refused::Token),
-            Err(_) => Err(refused(Reason::SignInRefused)),
+        let (rules, metadata) = (self.rules.clone(), current.metadata.clone());
+        let asking = Arc::clone(&sign_in);
+        let exchanged = tokio::task::spawn_blocking(move || {
+            asking.exchange(&cookie, callback, metadata.as_deref(), &rules)
+        });
+        let exchanged = exchanged
+            .await
+            .map_err(|_| refused(Reason::SignInRefused))?
+            .map_err(Refused::Token)?;
+        let mut accepted = sign_in.accept(&exchanged, &current, &self.rules);
+        let unknown_key = accepted
+            .as_ref()
+            .is_err_and(|refusal| refusal.reason == Reason::UnknownKey);
+        if let (true, Keys::Provider(provider)) = (unknown_key, &self.keys)
+            && let Some(newer) = provider.newer(current.generation).await
+        {
+            accepted = sign_in.accept(&exchanged, &newer, &self.rules);
         }
+        accepted.map_err(Refused::Token)
     }
 }

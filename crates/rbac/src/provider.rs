@@ -251,7 +251,13 @@ impl Shared {
             if wanted {
                 self.renew_and_tell();
             }
-            wanted = match ordered.recv_timeout(self.rules.ttl.mul_f64(0.8)) {
+            let failed = self.lock().failed_at.is_some();
+            let pause = if failed {
+                self.rules.cooldown
+            } else {
+                self.rules.ttl.mul_f64(0.8)
+            };
+            wanted = match ordered.recv_timeout(pause) {
                 Ok(()) => true,
                 Err(RecvTimeoutError::Timeout) => {
                     let mut state = self.lock();

@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cavra_domain::time::{Clock, Timestamp};
-use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreProviderMetadata};
+use openidconnect::core::{
+    CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreIdToken, CoreProviderMetadata,
+};
 use openidconnect::{
     AuthType, AuthorizationCode, ClientId, ClientSecret, CsrfToken, Nonce, PkceCodeChallenge,
     PkceCodeVerifier, RedirectUrl, Scope, TokenResponse as _,
@@ -108,6 +110,13 @@ pub struct Callback {
     pub error: Option<String>,
 }
 
+/// An ID token that has to be verified, and what it has to fit.
+pub(crate) struct Exchanged {
+    id_token: CoreIdToken,
+    nonce: Nonce,
+    return_to: String,
+}
+
 /// There is no room for one more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
@@ -202,14 +211,14 @@ impl SignIn {
         })
     }
 
-    /// Finishes a sign-in: asks the provider for the tokens, verifies the ID token, and begins a session. Blocks.
-    pub(crate) fn finish(
+    /// Takes the provider's answer and asks it for the ID token. Blocks.
+    pub(crate) fn exchange(
         &self,
         cookie: &str,
         callback: Callback,
-        current: &Current,
+        metadata: Option<&CoreProviderMetadata>,
         rules: &Rules,
-    ) -> Result<SignedIn, Refusal> {
+    ) -> Result<Exchanged, Refusal> {
         let refused = |reason| Err(Refusal::bare(reason));
         // Taken out before anything else: an answer counts once.
         let pending = locked(&self.pending).remove(&key(cookie));
@@ -224,11 +233,11 @@ impl SignIn {
         if !same || callback.issuer.is_some_and(|issuer| issuer != rules.issuer) {
             return refused(Reason::SignInState);
         }
-        let (None, Some(code), Some(metadata)) = (callback.error, callback.code, &current.metadata) else {
+        let (None, Some(code), Some(metadata)) = (callback.error, callback.code, metadata) else {
             return refused(Reason::SignInRefused);
         };
         let mut client = CoreClient::from_provider_metadata(
-            CoreProviderMetadata::clone(metadata).set_jwks(current.keys.library()),
+            metadata.clone(),
             ClientId::new(self.rules.client_id.clone()),
             self.rules.client_secret.clone().map(ClientSecret::new),
         )
@@ -253,15 +262,37 @@ impl SignIn {
                 tracing::warn!(kind, "the identity provider gave no tokens for a code");
                 Refusal::bare(Reason::SignInRefused)
             })?;
-        let Some(id_token) = response.id_token() else {
-            return refused(Reason::SignInRefused);
-        };
-        // Twice, by the library and by our own rules, and both have to agree. The access token is for nobody here,
-        // so `at_hash` has nothing to protect.
-        let raw = id_token.to_string();
+        // The access token is for nobody here, so `at_hash` has nothing to protect.
+        match response.id_token() {
+            Some(id_token) => Ok(Exchanged {
+                id_token: id_token.clone(),
+                nonce: pending.nonce,
+                return_to: pending.return_to,
+            }),
+            None => refused(Reason::SignInRefused),
+        }
+    }
+
+    /// Verifies the ID token, twice, by the library and by our own rules, and begins a session when both agree.
+    pub(crate) fn accept(
+        &self,
+        exchanged: &Exchanged,
+        current: &Current,
+        rules: &Rules,
+    ) -> Result<SignedIn, Refusal> {
+        let now = self.clock.now();
+        let raw = exchanged.id_token.to_string();
         let own = rules.for_id_tokens(&self.rules.client_id);
         let identity =
             token::verify(&raw, &current.keys, &own, now).map_err(|reason| Refusal::claimed(reason, &raw))?;
+        let Some(metadata) = &current.metadata else {
+            return Err(Refusal::of(Reason::SignInRefused, &identity));
+        };
+        let client = CoreClient::from_provider_metadata(
+            CoreProviderMetadata::clone(metadata).set_jwks(current.keys.library()),
+            ClientId::new(self.rules.client_id.clone()),
+            self.rules.client_secret.clone().map(ClientSecret::new),
+        );
         let verifier = client
             .id_token_verifier()
             .set_allowed_algs(own.algorithms.iter().map(|one| one.library()))
@@ -270,14 +301,14 @@ impl SignIn {
                 let at = now.plus_micros(-i64::try_from(own.leeway.as_micros()).unwrap_or(0));
                 chrono::DateTime::from_timestamp_micros(at.micros()).unwrap_or_default()
             });
-        if id_token.claims(&verifier, &pending.nonce).is_err() {
+        if exchanged.id_token.claims(&verifier, &exchanged.nonce).is_err() {
             return Err(Refusal::of(Reason::Nonce, &identity));
         }
         let identity = Identity {
             expires_at: now.plus_micros(micros(self.rules.max)),
             ..identity
         };
-        self.open(identity, pending.return_to)
+        self.open(identity, exchanged.return_to.clone())
     }
 
     fn open(&self, identity: Identity, return_to: String) -> Result<SignedIn, Refusal> {

@@ -474,6 +474,13 @@ describe('people', () => {
     await own.close();
   });
 
+  test('sign-in works right after the provider has new keys', async () => {
+    await fetch(`${idp.issuer}/__test/rotate?mode=overlap`);
+    const { own, page } = await signIn(cavra, 'operator');
+    assert.equal((await session(page)).actor.subject, 'operator');
+    await own.close();
+  });
+
   test('a public client signs people in with EdDSA', async () => {
     const server = await startCavra(oidcFile(idp, {
       client_id: 'console-eddsa', scopes: ['email', 'groups'],
