@@ -4,7 +4,6 @@
 //! writers feel its size; then its record and its pieces are stored in one transaction.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 
 use cavra_domain::actor::Actor;
@@ -12,15 +11,13 @@ use cavra_domain::audit_package::{PackageDigest, PackageHeader, PackageInput, Pa
 use cavra_domain::evidence::{EvidenceKind, payload};
 use cavra_domain::id::AuditId;
 use cavra_domain::route::{Cycles, RouteFilter};
-use cavra_evidence::digest::DigestWriter;
-use cavra_storage::{NewRecord, ReadTx, RouteQuery, StorageError, StoredRecord, pack, unpack};
+use cavra_storage::{NewRecord, ReadTx, RouteQuery, StorageError, StoredRecord, WriteTx};
 use serde_json::Value;
-use tempfile::SpooledTempFile;
 
+use crate::once::{Keep, record_at};
+use crate::spool::{Pieces, Spool};
+use crate::text::LongText;
 use crate::{App, AppError, transaction_time};
-
-/// How much text goes into one piece, in bytes; a piece ends behind the route that fills it.
-const PIECE_BYTES: usize = 256 << 10;
 
 /// A stored package: where it is, and what is to be said about it.
 #[derive(Debug, Clone)]
@@ -31,15 +28,6 @@ pub struct StoredPackage {
     pub metadata: Value,
     /// Who made it; null on imported packages without an actor.
     pub actor: Value,
-}
-
-/// One piece of a package's text.
-#[derive(Debug)]
-pub enum Piece {
-    /// Text; more may follow.
-    Text(Vec<u8>),
-    /// Nothing follows.
-    End,
 }
 
 impl App {
@@ -59,17 +47,22 @@ impl App {
             .store
             .as_ref()
             .reading(|tx| build(self, tx, &filter, cycles, actor))?;
-        let (header, digest, spool) = match built {
-            Built::Stored(stored) => return Ok(stored),
+        let (header, digest, mut pieces) = match built {
+            Built::Stored(stored) => {
+                return self.writing_and_keeping(
+                    move |_| Ok(stored),
+                    |stored: &StoredPackage| Ok(Keep::Record(stored.position)),
+                );
+            }
             Built::New {
                 header,
                 digest,
-                spool,
-            } => (header, digest, spool),
+                pieces,
+            } => (header, digest, pieces),
         };
         let at = header.generated_at;
         let metadata = header.record(&digest).into_value();
-        self.store.writing(move |tx| {
+        let write = move |tx: &mut dyn WriteTx| {
             // Unchanged when somebody stored the same package meanwhile, or its record came from elsewhere.
             tx.append(&NewRecord {
                 value: &metadata,
@@ -81,13 +74,11 @@ impl App {
             })?;
             let stored = stored_package(&record)?;
             if !has_text(tx.state(), &stored)? {
-                tx.store_package(
-                    stored.position,
-                    &mut spool.into_pieces().map_err(AppError::Spool)?,
-                )?;
+                tx.store_pieces(stored.position, &mut pieces)?;
             }
             Ok(stored)
-        })
+        };
+        self.writing_and_keeping(write, |stored| Ok(Keep::Record(stored.position)))
     }
 
     /// A package by its id.
@@ -113,24 +104,33 @@ impl App {
         })
     }
 
-    /// One piece of a package's text, from 0. The pieces, joined, are the same bytes each time. An imported
-    /// package is the document inside its record, in one piece.
+    /// A package's text, in pieces, the same bytes each time. An imported package is the document inside its record.
+    pub fn package_text(&self, package: &StoredPackage) -> LongText {
+        let document = payload(&EvidenceKind::AuditPackage, &package.metadata);
+        if document.get("package_sha256").is_none() {
+            return LongText::default().text(document.to_string());
+        }
+        LongText::default().beside(package.position)
+    }
+
+    /// The answer to whoever asked for a package to be made: its text, its record, and who made it.
+    pub fn package_answer(&self, package: &StoredPackage) -> LongText {
+        let (metadata, actor) = (&package.metadata, &package.actor);
+        LongText::default()
+            .text("{\"audit_package\":")
+            .beside(package.position)
+            .text(format!(",\"metadata\":{metadata},\"actor\":{actor}}}"))
+    }
+
+    /// The package that was recorded at this position.
     ///
     /// # Errors
-    /// [`AppError::Storage`] when a piece is damaged.
-    pub fn package_piece(&self, package: &StoredPackage, piece: u64) -> Result<Piece, AppError> {
-        let stored = self
-            .store
-            .as_ref()
-            .reading(|tx| tx.package_piece(package.position, piece))?;
-        if let Some(bytes) = stored {
-            return Ok(Piece::Text(unpack(&bytes)?));
-        }
-        let document = payload(&EvidenceKind::AuditPackage, &package.metadata);
-        if piece == 0 && document.get("package_sha256").is_none() {
-            return Ok(Piece::Text(serde_json::to_vec(document).unwrap_or_default()));
-        }
-        Ok(Piece::End)
+    /// [`AppError::Storage`] when there is none.
+    pub fn recorded_package(&self, position: u64) -> Result<StoredPackage, AppError> {
+        self.store.reading(|tx| {
+            let record = record_at(tx, position)?;
+            stored_package(&record)
+        })
     }
 }
 
@@ -163,7 +163,7 @@ enum Built {
     New {
         header: Box<PackageHeader>,
         digest: PackageDigest,
-        spool: Spool,
+        pieces: Pieces,
     },
 }
 
@@ -195,8 +195,12 @@ fn build(
     spool.text(header.open().as_bytes()).map_err(AppError::Spool)?;
     let mut first = true;
     let mut failed = None;
+    let mut providers = BTreeSet::new();
     tx.visit_histories(&RouteQuery::all(filter, cycles, at), &mut |tracked, history| {
         let entry = PackageRoute::new(&tracked, history, at);
+        if !providers.contains(entry.provider.as_str()) {
+            providers.insert(entry.provider.to_string());
+        }
         let written = spool.entry(&entry, std::mem::take(&mut first));
         Ok(match written {
             Ok(()) => ControlFlow::Continue(()),
@@ -210,102 +214,14 @@ fn build(
         return Err(AppError::Spool(error));
     }
     spool.text(close().as_bytes()).map_err(AppError::Spool)?;
-    let digest = spool.finish().map_err(AppError::Spool)?;
+    let (digest, bytes, pieces) = spool.finish().map_err(AppError::Spool)?;
     Ok(Built::New {
         header: Box::new(header),
-        digest,
-        spool,
-    })
-}
-
-/// Compressed pieces on their way into storage: in memory while they are few, then in a temporary file that has
-/// no name and goes with the process.
-struct Spool {
-    file: SpooledTempFile,
-    piece: Vec<u8>,
-    digest: DigestWriter,
-    bytes: u64,
-    providers: BTreeSet<String>,
-}
-
-impl Spool {
-    fn new(memory_bytes: usize) -> Self {
-        Self {
-            file: SpooledTempFile::new(memory_bytes),
-            piece: Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8),
-            digest: DigestWriter::new(),
-            bytes: 0,
-            providers: BTreeSet::new(),
-        }
-    }
-
-    fn text(&mut self, text: &[u8]) -> io::Result<()> {
-        self.piece.extend_from_slice(text);
-        if self.piece.len() >= PIECE_BYTES {
-            self.end_piece()
-        } else {
-            Ok(())
-        }
-    }
-
-    fn entry(&mut self, entry: &PackageRoute, first: bool) -> io::Result<()> {
-        if !first {
-            self.piece.push(b',');
-        }
-        if !self.providers.contains(entry.provider.as_str()) {
-            self.providers.insert(entry.provider.to_string());
-        }
-        serde_json::to_writer(&mut self.piece, entry)?;
-        if self.piece.len() >= PIECE_BYTES {
-            self.end_piece()
-        } else {
-            Ok(())
-        }
-    }
-
-    fn end_piece(&mut self) -> io::Result<()> {
-        self.digest.write_all(&self.piece)?;
-        self.bytes += u64::try_from(self.piece.len()).unwrap_or(u64::MAX);
-        let packed = pack(&self.piece);
-        self.file
-            .write_all(&u64::try_from(packed.len()).unwrap_or(u64::MAX).to_le_bytes())?;
-        self.file.write_all(&packed)?;
-        self.piece.clear();
-        Ok(())
-    }
-
-    fn finish(&mut self) -> io::Result<PackageDigest> {
-        if !self.piece.is_empty() {
-            self.end_piece()?;
-        }
-        let digest = std::mem::take(&mut self.digest).finish();
-        Ok(PackageDigest {
+        digest: PackageDigest {
             sha256: digest.to_hex(),
-            bytes: self.bytes,
-            providers: std::mem::take(&mut self.providers).into_iter().collect(),
-        })
-    }
-
-    fn into_pieces(mut self) -> io::Result<Pieces> {
-        self.file.seek(SeekFrom::Start(0))?;
-        Ok(Pieces(self.file))
-    }
-}
-
-/// The pieces of a spool, in order.
-struct Pieces(SpooledTempFile);
-
-impl Iterator for Pieces {
-    type Item = io::Result<Vec<u8>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut length = [0; 8];
-        match self.0.read_exact(&mut length) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return None,
-            Err(error) => return Some(Err(error)),
-        }
-        let mut piece = vec![0; usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX)];
-        Some(self.0.read_exact(&mut piece).map(|()| piece))
-    }
+            bytes,
+            providers: providers.into_iter().collect(),
+        },
+        pieces,
+    })
 }

@@ -67,6 +67,10 @@ kinds! {
     NotificationAck = "go-backend-rollback-drill-notification-ack", "acknowledgement";
     /// A bulk acknowledgement's own record.
     BulkAcknowledgement = "go-backend-rollback-drill-bulk-acknowledgement", "bulk_acknowledgement";
+    /// The undo of one acknowledgement.
+    AckUndo = "go-backend-rollback-drill-notification-ack-undo", "acknowledgement_undo";
+    /// The undo of a bulk acknowledgement: its own record.
+    BulkUndo = "go-backend-rollback-drill-bulk-acknowledgement-undo", "bulk_acknowledgement_undo";
     /// An escalation plan.
     EscalationPlan = "go-backend-rollback-drill-notification-escalation-plan", "escalation_plan";
     /// A suppression trend, as the published system stored one at every look.
@@ -242,6 +246,10 @@ impl HistoryTerm {
     pub fn delivery(delivery_id: &str) -> Self {
         Self(format!("delivery={delivery_id}"))
     }
+    /// Undos of a bulk acknowledgement.
+    pub fn undo_of_bulk(bulk_id: &str) -> Self {
+        Self(format!("undo_of_bulk={bulk_id}"))
+    }
     /// Records with a cadence.
     pub fn cadence(cadence: &str) -> Self {
         Self(format!("cadence={cadence}"))
@@ -259,6 +267,17 @@ pub fn payload<'a>(kind: &EvidenceKind, record: &'a Value) -> &'a Value {
         .get(kind.payload_key())
         .filter(|payload| payload.is_object())
         .unwrap_or(record)
+}
+
+/// The digest of what is stored in pieces beside a record of this kind: a package, or the outcomes of a bulk. `None`
+/// when nothing is, as on published packages, whose record holds the whole document.
+pub fn attachment_digest<'a>(kind: &EvidenceKind, record: &'a Value) -> Option<&'a str> {
+    let key = match kind {
+        EvidenceKind::AuditPackage => "package_sha256",
+        EvidenceKind::BulkAcknowledgement | EvidenceKind::BulkUndo => "outcomes_sha256",
+        _ => return None,
+    };
+    text(payload(kind, record), key)
 }
 
 /// Every term by which history finds this record; empty when history does not show it.
@@ -304,6 +323,9 @@ pub fn history_terms(kind: &EvidenceKind, record: &Value) -> BTreeSet<HistoryTer
     }
     for delivery in [text(record, "delivery_id"), text(record, "event_id")] {
         terms.extend(delivery.map(HistoryTerm::delivery));
+    }
+    if *kind == EvidenceKind::BulkUndo {
+        terms.extend(text(record, "bulk_id").map(HistoryTerm::undo_of_bulk));
     }
     let cadence = text(payload, "cadence").or_else(|| {
         payload
@@ -388,6 +410,8 @@ fn sources(kind: &EvidenceKind, declared: Option<&str>) -> Vec<String> {
         EvidenceKind::NotificationPlan
         | EvidenceKind::NotificationAck
         | EvidenceKind::BulkAcknowledgement
+        | EvidenceKind::AckUndo
+        | EvidenceKind::BulkUndo
         | EvidenceKind::EscalationPlan
         | EvidenceKind::SuppressionTrend
         | EvidenceKind::ConnectorDelivery => vec![SOURCE_NOTIFICATION],

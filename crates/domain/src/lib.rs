@@ -17,6 +17,7 @@ pub mod dashboard;
 pub mod escalation;
 pub mod evidence;
 pub mod id;
+pub mod preview;
 pub mod public_safe;
 pub mod record;
 pub mod route;
@@ -25,3 +26,4 @@ pub mod suppression;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod undo;

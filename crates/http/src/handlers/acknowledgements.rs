@@ -1,16 +1,17 @@
-//! Acknowledging and audit packages.
+//! Acknowledging, taking back, and audit packages.
 
-use actix_web::{HttpResponse, web};
+use actix_web::http::header;
+use actix_web::{HttpRequest, HttpResponse, web};
 use cavra_app::App;
-use cavra_app::acknowledge::{Acknowledged, BulkDone};
-use cavra_app::package::{Piece, StoredPackage};
-use cavra_domain::id::AuditId;
-use futures_util::stream::{self, Stream};
+use cavra_app::acknowledge::{Acknowledged, Undone};
+use cavra_app::bulk::LongAnswer;
+use cavra_domain::id::{AcknowledgementId, AuditId, BulkId};
 
-use super::{Answer, run};
+use super::{Answer, holds, not_modified, pieces, run};
+use crate::context::{Minimal, PREFERENCE_APPLIED};
 use crate::error::Problem;
 use crate::extract::{Json, Permitted, Query};
-use crate::wire::{AcknowledgementBody, AuditPackageBody, BulkBody, NoQuery};
+use crate::wire::{AcknowledgementBody, AuditPackageBody, BulkBody, NoQuery, UndoBody};
 
 pub(crate) async fn acknowledge(
     app: web::Data<App>,
@@ -25,14 +26,74 @@ pub(crate) async fn acknowledge(
         .map(web::Json)
 }
 
+pub(crate) async fn undo(
+    app: web::Data<App>,
+    Permitted(caller): Permitted,
+    acknowledgement_id: web::Path<String>,
+    Query(NoQuery {}): Query<NoQuery>,
+    Json(body): Json<UndoBody>,
+) -> Answer<web::Json<Undone>> {
+    let acknowledgement_id = AcknowledgementId::parse(&acknowledgement_id).map_err(Problem::from)?;
+    let command = body.one(acknowledgement_id, caller)?;
+    run(&app, move |app| app.undo(command)).await.map(web::Json)
+}
+
 pub(crate) async fn bulk(
     app: web::Data<App>,
     Permitted(caller): Permitted,
+    Minimal(minimal): Minimal,
     Query(NoQuery {}): Query<NoQuery>,
     Json(body): Json<BulkBody>,
-) -> Answer<web::Json<BulkDone>> {
-    let command = body.command(caller)?;
-    run(&app, move |app| app.bulk(command)).await.map(web::Json)
+) -> Answer<HttpResponse> {
+    let command = body.command(caller, minimal)?;
+    let done = run(&app, move |app| app.bulk(command)).await?;
+    long_answer(app, done, minimal)
+}
+
+pub(crate) async fn undo_bulk(
+    app: web::Data<App>,
+    Permitted(caller): Permitted,
+    Minimal(minimal): Minimal,
+    bulk_id: web::Path<String>,
+    Query(NoQuery {}): Query<NoQuery>,
+    Json(body): Json<UndoBody>,
+) -> Answer<HttpResponse> {
+    let bulk_id = BulkId::parse(&bulk_id).map_err(Problem::from)?;
+    let command = body.bulk(bulk_id, caller, minimal)?;
+    let done = run(&app, move |app| app.undo_bulk(command)).await?;
+    long_answer(app, done, minimal)
+}
+
+fn long_answer(app: web::Data<App>, done: LongAnswer, minimal: bool) -> Answer<HttpResponse> {
+    let mut response = HttpResponse::Ok();
+    if minimal {
+        response.insert_header((PREFERENCE_APPLIED, "return=minimal"));
+    }
+    let text = done.text().map_err(Problem::from)?;
+    Ok(response
+        .content_type("application/json")
+        .streaming(pieces(app, text)))
+}
+
+pub(crate) async fn bulk_report(
+    app: web::Data<App>,
+    Permitted(_): Permitted,
+    request: HttpRequest,
+    bulk_id: web::Path<String>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Answer<HttpResponse> {
+    let bulk_id = BulkId::parse(&bulk_id).map_err(Problem::from)?;
+    let report = run(&app, move |app| app.bulk_report(&bulk_id)).await?;
+    // A report changes when the bulk is undone, and never otherwise.
+    let tag = format!("W/\"{}\"", report.version);
+    if holds(&request, &tag) {
+        return Ok(not_modified(&tag));
+    }
+    Ok(HttpResponse::Ok()
+        .insert_header((header::ETAG, tag))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .content_type("application/json")
+        .streaming(pieces(app, report.text)))
 }
 
 pub(crate) async fn create_package(
@@ -43,15 +104,10 @@ pub(crate) async fn create_package(
 ) -> Answer<HttpResponse> {
     let (filter, cycles, actor) = body.command(caller)?;
     let package = run(&app, move |app| app.export_package(filter, cycles, &actor)).await?;
-    let before = "{\"audit_package\":".to_owned();
-    let after = format!(
-        ",\"metadata\":{},\"actor\":{}}}",
-        serde_json::to_string(&package.metadata)?,
-        serde_json::to_string(&package.actor)?
-    );
+    let text = app.package_answer(&package);
     Ok(HttpResponse::Ok()
         .content_type("application/json")
-        .streaming(pieces(app, package, before, after)))
+        .streaming(pieces(app, text)))
 }
 
 pub(crate) async fn package(
@@ -62,47 +118,8 @@ pub(crate) async fn package(
 ) -> Answer<HttpResponse> {
     let audit_id = AuditId::parse(&audit_id).map_err(Problem::from)?;
     let package = run(&app, move |app| app.package(&audit_id)).await?;
-    let body = pieces(app, package, String::new(), String::new());
+    let text = app.package_text(&package);
     Ok(HttpResponse::Ok()
         .content_type("application/json")
-        .streaming(body))
-}
-
-/// What comes next on a streamed package.
-enum Next {
-    Before(String),
-    Piece(u64),
-    Done,
-}
-
-/// The text of a stored package, piece by piece, between two other texts. One piece is in memory at a time.
-fn pieces(
-    app: web::Data<App>,
-    package: StoredPackage,
-    before: String,
-    after: String,
-) -> impl Stream<Item = Answer<web::Bytes>> {
-    stream::try_unfold(
-        (app, package, after, Next::Before(before)),
-        |(app, package, after, next)| async move {
-            match next {
-                Next::Before(text) => Ok(Some((
-                    web::Bytes::from(text),
-                    (app, package, after, Next::Piece(0)),
-                ))),
-                Next::Done => Ok(None),
-                Next::Piece(number) => {
-                    let (asked, package_ref) = (number, package.clone());
-                    let piece = run(&app, move |app| app.package_piece(&package_ref, asked)).await?;
-                    Ok(Some(match piece {
-                        Piece::Text(text) => (
-                            web::Bytes::from(text),
-                            (app, package, after, Next::Piece(number + 1)),
-                        ),
-                        Piece::End => (web::Bytes::from(after), (app, package, String::new(), Next::Done)),
-                    }))
-                }
-            }
-        },
-    )
+        .streaming(pieces(app, text)))
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::ops::ControlFlow;
 
-use cavra_domain::evidence::{EvidenceKind, payload};
+use cavra_domain::evidence::{EvidenceKind, attachment_digest};
 use cavra_evidence::canonical::canonical_value;
 use cavra_evidence::digest::{Digest, DigestWriter};
 use cavra_evidence::strict;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, params};
-use serde_json::Value;
 
 use super::append::{Writing, signed};
 use super::read::Reading;
@@ -130,8 +129,9 @@ fn schema_of(connection: &Connection) -> Result<BTreeMap<String, String>, Storag
     Ok(declared)
 }
 
-/// A package that a record names.
+/// A package, or a list of outcomes, that a record names.
 struct Named {
+    is_package: bool,
     digest: String,
     imported: bool,
 }
@@ -187,10 +187,12 @@ fn replay(
                         }
                     }
                 }
-                if record.kind == EvidenceKind::AuditPackage {
-                    let digest = payload(&record.kind, &value).get("package_sha256");
+                let digest = attachment_digest(&record.kind, &value);
+                // A package of ours has to have a digest; a bulk that an earlier version recorded has none.
+                if record.kind == EvidenceKind::AuditPackage || digest.is_some() {
                     let named = Named {
-                        digest: digest.and_then(Value::as_str).unwrap_or_default().to_owned(),
+                        is_package: record.kind == EvidenceKind::AuditPackage,
+                        digest: digest.unwrap_or_default().to_owned(),
                         imported: record.imported,
                     };
                     packages.insert(record.position, named);
@@ -281,10 +283,14 @@ fn check_packages(
         if !readable || writer.finish().to_hex() != named.digest {
             report.find(
                 &format!("record {position}"),
-                "its package is not the one it names".to_owned(),
+                if named.is_package {
+                    "its package is not the one it names".to_owned()
+                } else {
+                    "its outcomes are not those it names".to_owned()
+                },
             );
         }
-        report.package_count += 1;
+        report.package_count += u64::from(named.is_package);
     }
     Ok(())
 }

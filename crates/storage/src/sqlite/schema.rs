@@ -13,7 +13,10 @@ use crate::StorageError;
 const APPLICATION_ID: i64 = 0x4341_5652;
 
 /// The ladder: step `n` brings format `n` to `n + 1`. A step is never edited after a release.
-const LADDER: &[&str] = &[include_str!("../../migrations/0001_evidence.sql")];
+const LADDER: &[&str] = &[
+    include_str!("../../migrations/0001_evidence.sql"),
+    include_str!("../../migrations/0003_bulk.sql"),
+];
 
 /// The format that this version writes.
 #[expect(clippy::cast_possible_wrap, reason = "a ladder has a handful of steps")]
