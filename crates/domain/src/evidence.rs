@@ -269,6 +269,14 @@ pub fn payload<'a>(kind: &EvidenceKind, record: &'a Value) -> &'a Value {
         .unwrap_or(record)
 }
 
+/// Whether something may be stored in pieces beside a record of this kind.
+pub const fn has_attachment(kind: &EvidenceKind) -> bool {
+    matches!(
+        kind,
+        EvidenceKind::AuditPackage | EvidenceKind::BulkAcknowledgement | EvidenceKind::BulkUndo
+    )
+}
+
 /// The digest of what is stored in pieces beside a record of this kind: a package, or the outcomes of a bulk. `None`
 /// when nothing is, as on published packages, whose record holds the whole document.
 pub fn attachment_digest<'a>(kind: &EvidenceKind, record: &'a Value) -> Option<&'a str> {

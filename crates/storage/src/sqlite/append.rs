@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use cavra_domain::acknowledgement::{AckState, PreparedAcknowledgement};
 use cavra_domain::dashboard::counters;
-use cavra_domain::evidence::{EvidenceKind, HistoryTerm, attachment_digest};
+use cavra_domain::evidence::{EvidenceKind, HistoryTerm, has_attachment};
 use cavra_domain::record::{AckFacts, PlanFacts, Projection, interpret};
 use cavra_domain::route::{Fold, Route, RouteFilter, StateName, Transition};
 use cavra_domain::time::Timestamp;
@@ -804,16 +804,12 @@ impl WriteTx for Writing<'_> {
     }
 
     fn store_pieces(&mut self, position: u64, pieces: &mut Pieces<'_>) -> Result<(), StorageError> {
-        let record: Option<(String, String)> = self
+        let kind: Option<String> = self
             .connection
-            .prepare_cached("SELECT kind, record FROM evidence WHERE position = ?1")?
-            .query_row([signed(position)?], |row| Ok((row.get(0)?, row.get(1)?)))
+            .prepare_cached("SELECT kind FROM evidence WHERE position = ?1")?
+            .query_row([signed(position)?], |row| row.get(0))
             .optional()?;
-        let named = record.is_some_and(|(kind, record)| {
-            serde_json::from_str(&record)
-                .is_ok_and(|record| attachment_digest(&EvidenceKind::of(&kind), &record).is_some())
-        });
-        if !named {
+        if !kind.is_some_and(|kind| has_attachment(&EvidenceKind::of(&kind))) {
             return Err(StorageError::Corrupt(
                 "pieces without a record that names them".to_owned(),
             ));

@@ -4,6 +4,10 @@ CREATE INDEX acknowledgement_open ON acknowledgement (schedule_id, effective_at)
 
 CREATE INDEX acknowledgement_orphan ON acknowledgement (position) WHERE covers = 0;
 
+CREATE INDEX acknowledgement_undo ON acknowledgement (undoes) WHERE undoes IS NOT NULL;
+
+CREATE INDEX kept_answer_expiry ON kept_answer (expires_at);
+
 CREATE INDEX plan_by_schedule ON plan (schedule_id, created_at, plan_id);
 
 CREATE INDEX route_counted ON route (action, state, deadline_at) WHERE current = 1;
@@ -36,7 +40,7 @@ CREATE TABLE acknowledgement (
     plan               INTEGER REFERENCES plan (id),
     -- How many routes it answers. None: an orphan.
     covers             INTEGER NOT NULL
-) STRICT;
+, undoes TEXT) STRICT;
 
 CREATE TABLE counter (
     name  TEXT    PRIMARY KEY,
@@ -52,6 +56,25 @@ CREATE TABLE evidence (
     imported    INTEGER NOT NULL,
     sha256      BLOB    NOT NULL,
     record      TEXT    NOT NULL
+) STRICT;
+
+CREATE TABLE kept_answer (
+    id          INTEGER PRIMARY KEY,
+    caller      TEXT    NOT NULL,
+    operation   TEXT    NOT NULL,
+    key         TEXT    NOT NULL,
+    fingerprint BLOB    NOT NULL,
+    expires_at  INTEGER NOT NULL,
+    -- The record that the answer is made from again; null when the answer is kept in pieces.
+    reference   INTEGER REFERENCES evidence (position),
+    UNIQUE (caller, operation, key)
+) STRICT;
+
+CREATE TABLE kept_answer_piece (
+    answer INTEGER NOT NULL REFERENCES kept_answer (id) ON DELETE CASCADE,
+    piece  INTEGER NOT NULL,
+    bytes  BLOB    NOT NULL,
+    PRIMARY KEY (answer, piece)
 ) STRICT;
 
 CREATE TABLE package_chunk (

@@ -262,7 +262,7 @@ fn recorded_evidence_cannot_be_updated_or_deleted() {
     let store = open(&place.file());
     append(store.as_ref(), vec![package_record()], noon());
     write(store.as_ref(), |tx| {
-        tx.store_package(1, &mut std::iter::once(Ok(vec![1, 2, 3])))
+        tx.store_pieces(1, &mut std::iter::once(Ok(vec![1, 2, 3])))
     })
     .unwrap();
     drop(store);
@@ -292,18 +292,16 @@ fn package_record() -> serde_json::Value {
 fn a_package_belongs_to_a_package_record_and_is_all_there_or_not_at_all() {
     let store = in_memory();
     append(&store, vec![note("n1", noon()), package_record()], noon());
-    let stray = write(&store, |tx| {
-        tx.store_package(1, &mut std::iter::once(Ok(vec![1])))
-    });
+    let stray = write(&store, |tx| tx.store_pieces(1, &mut std::iter::once(Ok(vec![1]))));
     assert!(matches!(stray, Err(StorageError::Corrupt(_))), "{stray:?}");
     let cut = write(&store, |tx| {
         let broken = std::io::Error::other("on purpose");
-        tx.store_package(2, &mut [Ok(vec![1]), Err(broken)].into_iter())
+        tx.store_pieces(2, &mut [Ok(vec![1]), Err(broken)].into_iter())
     });
     assert!(matches!(cut, Err(StorageError::Input(_))), "{cut:?}");
     assert_eq!(read(&store, |tx| tx.package_piece(2, 0)).unwrap(), None);
     write(&store, |tx| {
-        tx.store_package(2, &mut [Ok(vec![7]), Ok(vec![8, 9])].into_iter())
+        tx.store_pieces(2, &mut [Ok(vec![7]), Ok(vec![8, 9])].into_iter())
     })
     .unwrap();
     let pieces: Vec<_> = (0..3)

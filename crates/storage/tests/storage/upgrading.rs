@@ -135,7 +135,7 @@ fn small_store(place: &Place) {
     let store = open(&place.file());
     append(store.as_ref(), evidence(), noon());
     write(store.as_ref(), |tx| {
-        tx.store_package(8, &mut [Ok(pack(b"{\"routes\"")), Ok(pack(b":[]}"))].into_iter())
+        tx.store_pieces(8, &mut [Ok(pack(b"{\"routes\"")), Ok(pack(b":[]}"))].into_iter())
     })
     .unwrap();
 }
