@@ -42,6 +42,13 @@ impl Contract {
             .map(|(_, _, operation)| operation["operationId"].as_str().unwrap().to_owned())
     }
 
+    /// The names of the operations that take a body.
+    pub(crate) fn posts(&self) -> impl Iterator<Item = String> {
+        self.all()
+            .filter(|(_, method, _)| method == "POST")
+            .map(|(_, _, operation)| operation["operationId"].as_str().unwrap().to_owned())
+    }
+
     /// The operation that a request is for, by its method and path.
     pub(crate) fn operation_of(&self, method: &str, path: &str) -> Option<&str> {
         let segments: Vec<&str> = path.split('/').collect();

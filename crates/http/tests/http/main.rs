@@ -6,5 +6,6 @@ mod browsers;
 mod client;
 mod contract;
 mod golden;
+mod once;
 mod published_client;
 mod server;
