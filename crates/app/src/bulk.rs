@@ -403,7 +403,7 @@ impl App {
     pub fn bulk_report(&self, bulk_id: &BulkId) -> Result<Report, AppError> {
         self.store.reading(|tx| {
             let record = bulk_record(tx, bulk_id)?;
-            if tx.package_piece(record.position, 0)?.is_none() {
+            if tx.piece(record.position, 0)?.is_none() {
                 return Err(AppError::Unknown {
                     what: "list of outcomes in this store of the bulk acknowledgement",
                     id: bulk_id.to_string(),

@@ -11,9 +11,11 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cavra_domain::delivery;
 use cavra_domain::public_safe::PublicSafe;
 use cavra_domain::record::MAX_RECORD_TEXT_CHARS;
 use cavra_domain::time::Timestamp;
+use cavra_evidence::canonical::canonical_value;
 use cavra_evidence::strict;
 use cavra_storage::published;
 use cavra_storage::{Appended, NewRecord, StorageError, StoredRecord, Visit, WriteTx};
@@ -70,6 +72,11 @@ pub struct ImportReport {
     pub refused: Vec<Refusal>,
     /// How many refused records are not listed.
     pub refused_omitted: u64,
+    /// Members that evidence does not keep, and in how many of the records read they were left out: of a connector's
+    /// delivery only what a retry can be decided from is kept, no request, no header, no address. At most 1000 names.
+    pub left_out: BTreeMap<String, u64>,
+    /// How often a member was left out that is not named there.
+    pub left_out_omitted: u64,
     /// Acknowledgements in the whole store that answer no known route.
     pub orphaned_acknowledgement_count: u64,
     /// Their keys, at most 1000 of them.
@@ -201,7 +208,7 @@ fn take(
     let mut session_id = String::new();
     let reason = match checked(raw, &mut session_id) {
         Err(reason) => reason,
-        Ok(record) => {
+        Ok(Checked { record, whole }) => {
             let new = NewRecord {
                 value: record.as_value(),
                 recorded_at: at,
@@ -210,6 +217,7 @@ fn take(
             match tx.append(&new) {
                 Ok(Appended::Recorded { interpreted, .. }) => {
                     report.imported_count += 1;
+                    report.leave_out(whole.as_ref());
                     *report.kinds.entry(interpreted.kind.as_str().to_owned()).or_default() += 1;
                     if let cavra_domain::record::Projection::Plan(plan) = &interpreted.projection {
                         report.route_count += u64::try_from(plan.routes.len()).unwrap_or(u64::MAX);
@@ -218,6 +226,12 @@ fn take(
                     return Ok(());
                 }
                 Ok(Appended::Unchanged { .. }) => {
+                    report.unchanged_count += 1;
+                    report.leave_out(whole.as_ref());
+                    return Ok(());
+                }
+                // An earlier version took deliveries whole; such a record is there already all the same.
+                Err(StorageError::Conflict(_)) if is_there(tx, &session_id, whole.as_ref())? => {
                     report.unchanged_count += 1;
                     return Ok(());
                 }
@@ -246,9 +260,50 @@ fn take(
     Ok(())
 }
 
-/// A raw record, read strictly and checked for what no document may hold.
-fn checked(raw: &str, session_id: &mut String) -> Result<PublicSafe<Value>, String> {
-    let value = strict::parse_str(raw).map_err(|error| format!("it is not strict JSON: {error}"))?;
+impl ImportReport {
+    /// Counts what was left out of a record.
+    fn leave_out(&mut self, whole: Option<&Whole>) {
+        for name in whole.iter().flat_map(|whole| &whole.left_out) {
+            if let Some(count) = self.left_out.get_mut(name) {
+                *count += 1;
+            } else if self.left_out.len() < LISTED {
+                self.left_out.insert(name.clone(), 1);
+            } else {
+                self.left_out_omitted += 1;
+            }
+        }
+    }
+}
+
+/// A record as it is taken.
+struct Checked {
+    record: PublicSafe<Value>,
+    /// What it was before members were left out, if any were.
+    whole: Option<Whole>,
+}
+
+/// A record before members were left out.
+struct Whole {
+    value: Value,
+    left_out: Vec<String>,
+}
+
+/// Whether the record, whole, is recorded already.
+fn is_there(tx: &dyn WriteTx, session_id: &str, whole: Option<&Whole>) -> Result<bool, StorageError> {
+    let Some(whole) = whole else { return Ok(false) };
+    let canonical = canonical_value(&whole.value);
+    let stored = tx.state().record(session_id)?;
+    Ok(stored.is_some_and(|stored| canonical.is_ok_and(|canonical| canonical == stored.json)))
+}
+
+/// A raw record, read strictly, without what evidence does not keep, and checked for what no document may hold.
+fn checked(raw: &str, session_id: &mut String) -> Result<Checked, String> {
+    let mut value = strict::parse_str(raw).map_err(|error| format!("it is not strict JSON: {error}"))?;
+    let before = delivery::is_delivery(&value).then(|| value.clone());
+    let left_out = delivery::strip(&mut value);
+    let whole = before
+        .filter(|_| !left_out.is_empty())
+        .map(|value| Whole { value, left_out });
     // A key that is not public-safe is not repeated in the report.
     let key = value
         .get("session_id")
@@ -262,7 +317,7 @@ fn checked(raw: &str, session_id: &mut String) -> Result<PublicSafe<Value>, Stri
         error.to_string()
     })?;
     *session_id = key;
-    Ok(record)
+    Ok(Checked { record, whole })
 }
 
 fn read_source(source: ImportSource, take: Take<'_>) -> Result<(), AppError> {

@@ -22,6 +22,7 @@ pub mod once;
 pub mod package;
 pub mod plan;
 pub mod preview;
+pub mod release;
 pub mod sample;
 mod spool;
 pub mod system;
@@ -38,6 +39,25 @@ pub enum AppError {
         what: &'static str,
         /// Its name in the request.
         id: String,
+    },
+    /// Only the record of the document is here.
+    #[error("the text of the {what} `{id}` is not in this store: only its record was imported")]
+    TextElsewhere {
+        /// What sort of document.
+        what: &'static str,
+        /// Its id.
+        id: String,
+    },
+    /// The export is not verified, and only a verified one can be archived.
+    #[error("the export `{0}` is not verified, and only a verified export can be archived")]
+    ExportNotVerified(String),
+    /// The named export belongs to another release than the named one.
+    #[error("the export `{export_id}` belongs to the release record `{found}`")]
+    OtherRelease {
+        /// The export.
+        export_id: String,
+        /// Its release.
+        found: String,
     },
     /// The route may not take this answer.
     #[error("the answer cannot be taken: {}", explain(*.0))]
@@ -92,8 +112,8 @@ pub enum AppError {
     /// Storage failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The package could not be put together.
-    #[error("the package could not be put together")]
+    /// A document could not be put together.
+    #[error("the document could not be put together")]
     Spool(#[source] std::io::Error),
 }
 

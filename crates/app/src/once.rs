@@ -150,8 +150,10 @@ impl App {
             return Ok(LongText::default().kept(given.id));
         };
         match self.recorded_kind(position)? {
-            EvidenceKind::AuditPackage => Ok(self.package_answer(&self.recorded_package(position)?)),
-            _ => self.recorded_bulk(position, minimal)?.text(),
+            EvidenceKind::BulkAcknowledgement | EvidenceKind::BulkUndo => {
+                self.recorded_bulk(position, minimal)?.text()
+            }
+            _ => Ok(self.made_text(&self.recorded_document(position)?)),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Building, storing and reading audit packages, of any size (contract decisions 6).
+//! Building, storing and reading audit packages, of any size (contract decisions 6), and the spool that serves every
+//! document that may be too large for its record.
 //!
 //! A package is built from one consistent read, piece by piece into a spool, so that neither memory nor other
 //! writers feel its size; then its record and its pieces are stored in one transaction.
@@ -8,10 +9,10 @@ use std::ops::ControlFlow;
 
 use cavra_domain::actor::Actor;
 use cavra_domain::audit_package::{PackageDigest, PackageHeader, PackageInput, PackageRoute, close};
-use cavra_domain::evidence::{EvidenceKind, payload};
+use cavra_domain::evidence::{EvidenceKind, payload, whole_digest};
 use cavra_domain::id::AuditId;
 use cavra_domain::route::{Cycles, RouteFilter};
-use cavra_storage::{NewRecord, ReadTx, RouteQuery, StorageError, StoredRecord, WriteTx};
+use cavra_storage::{NewRecord, ReadTx, RouteQuery, StorageError, StoredRecord, WriteTx, unpack};
 use serde_json::Value;
 
 use crate::once::{Keep, record_at};
@@ -19,15 +20,26 @@ use crate::spool::{Pieces, Spool};
 use crate::text::LongText;
 use crate::{App, AppError, transaction_time};
 
-/// A stored package: where it is, and what is to be said about it.
+/// A stored document, whole in its record or beside it: where it is, and what is to be said about it.
 #[derive(Debug, Clone)]
-pub struct StoredPackage {
+pub struct StoredDocument {
+    /// Its kind.
+    pub kind: EvidenceKind,
     /// Position of its evidence record.
     pub position: u64,
     /// Its evidence record.
     pub metadata: Value,
-    /// Who made it; null on imported packages without an actor.
+    /// Who made it; null on imported documents without an actor.
     pub actor: Value,
+}
+
+/// One piece of a document's text.
+#[derive(Debug)]
+pub enum Piece {
+    /// Text; more may follow.
+    Text(Vec<u8>),
+    /// Nothing follows.
+    End,
 }
 
 impl App {
@@ -41,7 +53,7 @@ impl App {
         filter: RouteFilter,
         cycles: Cycles,
         actor: &Actor,
-    ) -> Result<StoredPackage, AppError> {
+    ) -> Result<StoredDocument, AppError> {
         let filter = filter.or_deliver();
         let built = self
             .store
@@ -51,7 +63,7 @@ impl App {
             Built::Stored(stored) => {
                 return self.writing_and_keeping(
                     move |_| Ok(stored),
-                    |stored: &StoredPackage| Ok(Keep::Record(stored.position)),
+                    |stored: &StoredDocument| Ok(Keep::Record(stored.position)),
                 );
             }
             Built::New {
@@ -72,7 +84,7 @@ impl App {
             let record = tx.state().record(header.audit_id.as_str())?.ok_or_else(|| {
                 StorageError::Corrupt(format!("the package `{}` has no record", header.audit_id))
             })?;
-            let stored = stored_package(&record)?;
+            let stored = stored_document(&record)?;
             if !has_text(tx.state(), &stored)? {
                 tx.store_pieces(stored.position, &mut pieces)?;
             }
@@ -84,82 +96,116 @@ impl App {
     /// A package by its id.
     ///
     /// # Errors
-    /// [`AppError::Unknown`] when there is none, or when only its record was imported and its text is elsewhere.
-    pub fn package(&self, audit_id: &AuditId) -> Result<StoredPackage, AppError> {
-        let unknown = |what| AppError::Unknown {
-            what,
-            id: audit_id.to_string(),
-        };
+    /// As [`App::document`].
+    pub fn package(&self, audit_id: &AuditId) -> Result<StoredDocument, AppError> {
+        self.document(&EvidenceKind::AuditPackage, "audit package", audit_id.as_str())
+    }
+
+    /// A document of a kind by its id.
+    ///
+    /// # Errors
+    /// [`AppError::Unknown`] when there is none, [`AppError::TextElsewhere`] when only its record was imported.
+    pub fn document(
+        &self,
+        kind: &EvidenceKind,
+        what: &'static str,
+        id: &str,
+    ) -> Result<StoredDocument, AppError> {
+        let id = || id.to_owned();
         self.store.as_ref().reading(|tx| {
             let record = tx
-                .record(audit_id.as_str())?
-                .filter(|record| record.kind == EvidenceKind::AuditPackage)
-                .ok_or_else(|| unknown("audit package"))?;
-            let stored = stored_package(&record)?;
+                .record(&id())?
+                .filter(|record| record.kind == *kind)
+                .ok_or_else(|| AppError::Unknown { what, id: id() })?;
+            let stored = stored_document(&record)?;
             if has_text(tx, &stored)? {
                 Ok(stored)
             } else {
-                Err(unknown("text in this store of the audit package"))
+                Err(AppError::TextElsewhere { what, id: id() })
             }
         })
     }
 
-    /// A package's text, in pieces, the same bytes each time. An imported package is the document inside its record.
-    pub fn package_text(&self, package: &StoredPackage) -> LongText {
-        let document = payload(&EvidenceKind::AuditPackage, &package.metadata);
-        if document.get("package_sha256").is_none() {
-            return LongText::default().text(document.to_string());
-        }
-        LongText::default().beside(package.position)
+    /// One piece of a document's text, from 0. The pieces, joined, are the same bytes each time. A document inside
+    /// its record, as imported ones are, is one piece.
+    ///
+    /// # Errors
+    /// [`AppError::Storage`] when a piece is damaged.
+    pub fn piece(&self, document: &StoredDocument, piece: u64) -> Result<Piece, AppError> {
+        self.store.as_ref().reading(|tx| piece_of(tx, document, piece))
     }
 
-    /// The answer to whoever asked for a package to be made: its text, its record, and who made it.
-    pub fn package_answer(&self, package: &StoredPackage) -> LongText {
-        let (metadata, actor) = (&package.metadata, &package.actor);
-        LongText::default()
-            .text("{\"audit_package\":")
-            .beside(package.position)
-            .text(format!(",\"metadata\":{metadata},\"actor\":{actor}}}"))
+    /// A document's text, in pieces, between two other texts.
+    pub fn document_text(&self, document: &StoredDocument, before: String, after: String) -> LongText {
+        let text = LongText::default().text(before);
+        let text = match whole_digest(&document.kind, &document.metadata) {
+            Some(_) => text.beside(document.position),
+            None => text.text(payload(&document.kind, &document.metadata).to_string()),
+        };
+        text.text(after)
     }
 
-    /// The package that was recorded at this position.
+    /// The answer to whoever asked for a document to be made: its text, its record, and who made it.
+    pub fn made_text(&self, document: &StoredDocument) -> LongText {
+        let name = match document.kind {
+            EvidenceKind::ExportRetryPlan => "plan",
+            EvidenceKind::ArchiveHealth => "health",
+            _ => "audit_package",
+        };
+        let (metadata, actor) = (&document.metadata, &document.actor);
+        let last = match document.kind {
+            EvidenceKind::ArchiveHealth => "\"persisted\":true".to_owned(),
+            _ => format!("\"actor\":{actor}"),
+        };
+        self.document_text(
+            document,
+            format!("{{\"{name}\":"),
+            format!(",\"metadata\":{metadata},{last}}}"),
+        )
+    }
+
+    /// The document that was recorded at this position.
     ///
     /// # Errors
     /// [`AppError::Storage`] when there is none.
-    pub fn recorded_package(&self, position: u64) -> Result<StoredPackage, AppError> {
-        self.store.reading(|tx| {
-            let record = record_at(tx, position)?;
-            stored_package(&record)
-        })
+    pub fn recorded_document(&self, position: u64) -> Result<StoredDocument, AppError> {
+        self.store
+            .reading(|tx| stored_document(&record_at(tx, position)?))
     }
 }
 
-/// Whether a package can be given out: its pieces are stored, or its record holds the whole document, as published
+/// One piece of a document's text.
+pub(crate) fn piece_of(tx: &dyn ReadTx, stored: &StoredDocument, piece: u64) -> Result<Piece, AppError> {
+    if let Some(bytes) = tx.piece(stored.position, piece)? {
+        return Ok(Piece::Text(unpack(&bytes)?));
+    }
+    if piece == 0 && whole_digest(&stored.kind, &stored.metadata).is_none() {
+        let document = payload(&stored.kind, &stored.metadata);
+        return Ok(Piece::Text(serde_json::to_vec(document).unwrap_or_default()));
+    }
+    Ok(Piece::End)
+}
+
+/// Whether a document can be given out: its pieces are stored, or its record holds the whole of it, as published
 /// ones do.
-fn has_text(tx: &dyn ReadTx, package: &StoredPackage) -> Result<bool, StorageError> {
-    let document = payload(&EvidenceKind::AuditPackage, &package.metadata);
-    Ok(document.get("package_sha256").is_none() || tx.package_piece(package.position, 0)?.is_some())
+pub(crate) fn has_text(tx: &dyn ReadTx, stored: &StoredDocument) -> Result<bool, StorageError> {
+    Ok(whole_digest(&stored.kind, &stored.metadata).is_none() || tx.piece(stored.position, 0)?.is_some())
 }
 
-fn metadata_actor(metadata: &Value) -> Value {
-    payload(&EvidenceKind::AuditPackage, metadata)
-        .get("actor")
-        .cloned()
-        .unwrap_or(Value::Null)
-}
-
-fn stored_package(record: &StoredRecord) -> Result<StoredPackage, AppError> {
+pub(crate) fn stored_document(record: &StoredRecord) -> Result<StoredDocument, AppError> {
     let metadata: Value = serde_json::from_str(&record.json)
         .map_err(|_| StorageError::Corrupt(format!("record {} is not JSON", record.position)))?;
-    Ok(StoredPackage {
+    let actor = payload(&record.kind, &metadata).get("actor");
+    Ok(StoredDocument {
+        kind: record.kind.clone(),
         position: record.position,
-        actor: metadata_actor(&metadata),
+        actor: actor.cloned().unwrap_or(Value::Null),
         metadata,
     })
 }
 
 enum Built {
-    Stored(StoredPackage),
+    Stored(StoredDocument),
     New {
         header: Box<PackageHeader>,
         digest: PackageDigest,
@@ -186,7 +232,7 @@ fn build(
         evidence: tx.route_evidence()?,
     });
     if let Some(record) = tx.record(header.audit_id.as_str())? {
-        let stored = stored_package(&record)?;
+        let stored = stored_document(&record)?;
         if has_text(tx, &stored)? {
             return Ok(Built::Stored(stored));
         }

@@ -95,7 +95,7 @@ impl LongText {
                 Part::Beside(position, piece) => {
                     let (position, number) = (*position, *piece);
                     *piece += 1;
-                    let packed = app.store.reading(|tx| tx.package_piece(position, number))?;
+                    let packed = app.store.reading(|tx| tx.piece(position, number))?;
                     packed.map(|packed| unpack(&packed)).transpose()?
                 }
                 Part::Kept(answer, piece) => {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use cavra_domain::actor::Actor;
 use cavra_domain::audit_package::{FilterNote, NOT_REQUIRED};
-use cavra_domain::dashboard::{Dashboard, LATEST_RECORDS, LISTED_OUTSTANDING, OutstandingRoute};
+use cavra_domain::dashboard::{
+    Dashboard, LATEST_RECORDS, LISTED_OUTSTANDING, OutstandingRoute, ReleaseCounts,
+};
 use cavra_domain::escalation::{self, EscalationPlan, EscalationPolicy};
 use cavra_domain::evidence::{EvidenceKind, HistoryTerm, PRODUCT};
 use cavra_domain::id::{EscalationPlanId, PlanId, RouteId, ScheduleId, TrendId};
@@ -301,6 +303,10 @@ impl App {
         self.store.as_ref().reading(|tx| {
             let now = transaction_time(self.clock.as_ref(), tx)?;
             let counters: BTreeMap<String, u64> = tx.counters()?;
+            let releases = ReleaseCounts {
+                retryable_delivery_count: tx.retryable_now(now)?,
+                archive_alert_count: tx.archive_alerts_now(now)?,
+            };
             let counts = tx.count_routes(&RouteFilter::default(), Cycles::Current, now)?;
             let outstanding = tx
                 .outstanding(LISTED_OUTSTANDING)?
@@ -322,6 +328,7 @@ impl App {
             Ok(Dashboard::new(
                 now,
                 &counters,
+                releases,
                 &counts,
                 tx.orphan_count()?,
                 outstanding,

@@ -7,6 +7,7 @@ mod app {
     mod importing;
     mod packages;
     mod planning;
+    mod releasing;
     mod replay;
     mod scope;
     mod support;

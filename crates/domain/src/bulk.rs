@@ -545,7 +545,7 @@ mod tests {
 
     use super::*;
     use crate::acknowledgement::Answer;
-    use crate::evidence::attachment_digest;
+    use crate::evidence::whole_digest;
     use crate::id::{IdSource, SequentialIds};
     use crate::record::{Projection, interpret};
     use crate::route::{Route, RouteAction, RouteCategory};
@@ -930,7 +930,7 @@ mod tests {
         );
         assert_eq!(record["bulk_acknowledgement"]["matched_count"], 2);
         assert_eq!(
-            attachment_digest(&EvidenceKind::BulkAcknowledgement, &record),
+            whole_digest(&EvidenceKind::BulkAcknowledgement, &record),
             Some("ab")
         );
         let read = interpret(&record, Timestamp::EPOCH).unwrap();

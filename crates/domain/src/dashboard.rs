@@ -259,6 +259,19 @@ impl OutstandingRoute {
     }
 }
 
+/// What is true of releases now, by the default policies: not a sum over stored plans and reports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+pub struct ReleaseCounts {
+    /// Failed deliveries of auditor exports that a retry plan would let be tried again now.
+    #[serde(
+        rename = "acknowledgement_audit_delivery_final_reporting_auditor_export_delivery_retryable_count"
+    )]
+    pub retryable_delivery_count: u64,
+    /// Alerts that an archive health report would have now.
+    #[serde(rename = "acknowledgement_audit_delivery_final_reporting_archive_reference_health_alert_count")]
+    pub archive_alert_count: u64,
+}
+
 /// The dashboard. `R` is a metadata record.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Dashboard<R> {
@@ -273,6 +286,9 @@ pub struct Dashboard<R> {
     /// Counts of records, over all evidence.
     #[serde(flatten)]
     pub evidence: EvidenceCounts,
+    /// What is true of releases now.
+    #[serde(flatten)]
+    pub releases: ReleaseCounts,
     /// Succeeded audit deliveries over all of them, rounded to four digits; null when there is none.
     pub acknowledgement_audit_delivery_success_rate: Option<f64>,
     /// Providers of audit deliveries and their plans, sorted.
@@ -310,6 +326,7 @@ impl<R> Dashboard<R> {
     pub fn new(
         generated_at: Timestamp,
         stored: &BTreeMap<String, u64>,
+        releases: ReleaseCounts,
         routes: &RouteCounts,
         orphaned_acknowledgement_count: u64,
         outstanding: Vec<OutstandingRoute>,
@@ -338,6 +355,7 @@ impl<R> Dashboard<R> {
                 Level::Healthy
             },
             evidence,
+            releases,
             route_count: routes.route_count,
             outstanding_acknowledgement_count: routes.outstanding,
             acknowledged_route_count: routes.acknowledged,
@@ -642,7 +660,15 @@ mod tests {
         routes: &RouteCounts,
         outstanding: Vec<OutstandingRoute>,
     ) -> Dashboard<Value> {
-        Dashboard::new(now(), stored, routes, 0, outstanding, Vec::new())
+        Dashboard::new(
+            now(),
+            stored,
+            ReleaseCounts::default(),
+            routes,
+            0,
+            outstanding,
+            Vec::new(),
+        )
     }
 
     #[test]

@@ -269,23 +269,24 @@ pub fn payload<'a>(kind: &EvidenceKind, record: &'a Value) -> &'a Value {
         .unwrap_or(record)
 }
 
-/// Whether something may be stored in pieces beside a record of this kind.
-pub const fn has_attachment(kind: &EvidenceKind) -> bool {
-    matches!(
-        kind,
-        EvidenceKind::AuditPackage | EvidenceKind::BulkAcknowledgement | EvidenceKind::BulkUndo
-    )
+/// Size and digest of a whole document that its record does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentDigest {
+    /// SHA-256 of the text, lower-case hexadecimal.
+    pub sha256: String,
+    /// Its length in bytes.
+    pub bytes: u64,
 }
 
-/// The digest of what is stored in pieces beside a record of this kind: a package, or the outcomes of a bulk. `None`
-/// when nothing is, as on published packages, whose record holds the whole document.
-pub fn attachment_digest<'a>(kind: &EvidenceKind, record: &'a Value) -> Option<&'a str> {
+/// SHA-256 of the whole document, as a record says it whose document is stored beside it.
+pub fn whole_digest<'a>(kind: &EvidenceKind, record: &'a Value) -> Option<&'a str> {
     let key = match kind {
         EvidenceKind::AuditPackage => "package_sha256",
+        EvidenceKind::ExportRetryPlan | EvidenceKind::ArchiveHealth => "document_sha256",
         EvidenceKind::BulkAcknowledgement | EvidenceKind::BulkUndo => "outcomes_sha256",
         _ => return None,
     };
-    text(payload(kind, record), key)
+    payload(kind, record).get(key).and_then(Value::as_str)
 }
 
 /// Every term by which history finds this record; empty when history does not show it.

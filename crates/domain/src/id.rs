@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use crate::digest::sha256_of;
 use crate::public_safe::{Field, NotPublicSafe, Text};
 use crate::time::Timestamp;
 
@@ -42,14 +42,8 @@ impl IdSource for SequentialIds {
 /// A `UUIDv7` whose time is `at` and whose random bits come from a SHA-256 over `parts`: the same input gives
 /// the same id, on any machine and at any later replay.
 pub fn derived_uuid(at: Timestamp, parts: &[&str]) -> Uuid {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        // The length in front keeps ("ab", "c") apart from ("a", "bc").
-        hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        hasher.update(part.as_bytes());
-    }
     let mut random = [0; 10];
-    for (target, byte) in random.iter_mut().zip(hasher.finalize()) {
+    for (target, byte) in random.iter_mut().zip(sha256_of(parts.iter().copied())) {
         *target = byte;
     }
     uuid_v7(at, &random)
@@ -120,6 +114,18 @@ ids! {
     EscalationPlanId = "gordesc-", "plan_id";
     /// One suppression trend.
     TrendId = "gordrtrend-", "trend_id";
+    /// One final auditor export.
+    ExportId = "gordackfinalauditor-", "export_id";
+    /// The verification of one auditor export.
+    VerificationId = "gordackfinalpacket-", "verification_id";
+    /// One recorded delivery of an auditor export.
+    DeliveryId = "rcd-", "delivery_id";
+    /// One retry plan of auditor export deliveries.
+    RetryPlanId = "gordackfinalaudretry-", "retry_plan_id";
+    /// One reference into an immutable archive.
+    ArchiveReferenceId = "gordackfinalarchive-", "reference_id";
+    /// One archive health report.
+    ArchiveHealthId = "gordackfinalarchivehealth-", "health_id";
 }
 
 #[cfg(test)]

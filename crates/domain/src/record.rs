@@ -1,4 +1,5 @@
-//! Reading a metadata record back: what a plan or an acknowledgement in evidence says about routes.
+//! Reading a metadata record back: what a plan or an acknowledgement in evidence says about routes, and what an
+//! auditor export, a delivery or an archive reference says about exports.
 //!
 //! Own records and imported ones take the same way, so replaying the evidence gives the state that the tables
 //! hold. Reading is lenient about what is not needed (contract decisions 4) and strict about what is: a record
@@ -10,8 +11,11 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::acknowledgement::{AckState, Answer};
+use crate::archive::ReferenceFacts;
+use crate::delivery::{DeliveryFacts, delivery_facts};
 use crate::evidence::{EvidenceKind, HistoryTerm, history_terms, payload, text};
-use crate::id::{AcknowledgementId, MAX_ID_CHARS, PlanId, ScheduleId};
+use crate::export::{ExportRecordFacts, export_facts};
+use crate::id::{AcknowledgementId, ArchiveReferenceId, ExportId, MAX_ID_CHARS, PlanId, ScheduleId};
 use crate::public_safe::{Field, NotPublicSafe, Text};
 use crate::route::{
     DEFAULT_ACKNOWLEDGEMENT_MINUTES, DEFAULT_OWNER, Provider, Route, RouteAction, RouteCategory, WindowNote,
@@ -65,7 +69,7 @@ pub struct Interpreted {
     pub created_at: Timestamp,
     /// How history finds it.
     pub terms: Vec<HistoryTerm>,
-    /// What it says about routes.
+    /// What state follows from it.
     pub projection: Projection,
 }
 
@@ -80,13 +84,21 @@ impl Interpreted {
     }
 }
 
-/// What a record says about routes.
+/// What state follows from a record.
 #[derive(Debug, Clone)]
 pub enum Projection {
     /// A new cycle.
     Plan(Box<PlanFacts>),
     /// An answer.
     Acknowledgement(Box<AckFacts>),
+    /// An auditor export.
+    Export(Box<ExportRecordFacts>),
+    /// Deliveries of an auditor export, one per provider.
+    Deliveries(Vec<DeliveryFacts>),
+    /// A reference into an archive.
+    Reference(Box<ReferenceFacts>),
+    /// A document of the packet of the release that it names.
+    Packet(Text),
     /// Nothing.
     None,
 }
@@ -164,6 +176,23 @@ pub fn interpret(record: &Value, recorded_at: Timestamp) -> Result<Interpreted, 
         }
         EvidenceKind::AckUndo => {
             Projection::Acknowledgement(Box::new(undo_facts(record, document, &session_id, created_at)?))
+        }
+        EvidenceKind::AuditorExport => {
+            Projection::Export(Box::new(export_facts(record, created_at.min(recorded_at))?))
+        }
+        EvidenceKind::ConnectorDelivery => match delivery_facts(record, created_at.min(recorded_at))? {
+            facts if facts.is_empty() => Projection::None,
+            facts => Projection::Deliveries(facts),
+        },
+        EvidenceKind::ArchiveReference => {
+            let known = (created_at, recorded_at);
+            Projection::Reference(Box::new(reference_facts(record, document, &session_id, known)?))
+        }
+        EvidenceKind::ReleaseAttachment | EvidenceKind::PacketVerification => {
+            match either(record, document, "release_record_ref") {
+                Some(release) => Projection::Packet(line("release_record_ref", release)?),
+                None => Projection::None,
+            }
         }
         _ => Projection::None,
     };
@@ -327,6 +356,41 @@ fn undo_facts(
             verified: actor.get("verified").and_then(Value::as_bool).unwrap_or(false),
         },
         undoes: Some(AcknowledgementId::parse(undoes)?),
+    })
+}
+
+/// What a reference says, as it says it: what cannot be read in it is for archive health to report. Which place it has
+/// in the log is not known here.
+fn reference_facts(
+    record: &Value,
+    document: &Value,
+    session_id: &str,
+    (created_at, recorded_at): (Timestamp, Timestamp),
+) -> Result<ReferenceFacts, RecordError> {
+    let archived_at = match text(document, "archived_at") {
+        None => created_at,
+        Some(at) => Timestamp::parse_published(at)
+            .map_err(|error| RecordError::invalid("archived_at", format!("is {error}")))?,
+    };
+    let said = |name: &'static str| line(name, either(record, document, name).unwrap_or_default());
+    let held = |holder: &Value| holder.get("legal_hold").and_then(Value::as_bool);
+    Ok(ReferenceFacts {
+        reference_id: ArchiveReferenceId::parse(session_id)?,
+        // A reference that names no export is an orphan under the empty name.
+        export_id: ExportId::parse(either(record, document, "export_id").unwrap_or_default())?,
+        archived_at,
+        recorded_at,
+        position: 0,
+        archive_ref: said("archive_ref")?,
+        archive_provider: said("archive_provider")?,
+        archive_hash: said("archive_hash")?,
+        retention_until: said("retention_until")?,
+        // Held only where envelope and document do not contradict each other.
+        legal_hold: match (held(record), held(document)) {
+            (None, None) => false,
+            (one, other) => one.unwrap_or(true) && other.unwrap_or(true),
+        },
+        release_record_ref: said("release_record_ref")?,
     })
 }
 
@@ -722,11 +786,14 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_in_scope_that_says_nothing_about_routes_has_no_projection() {
+    fn a_kind_in_scope_from_which_no_state_follows_has_no_projection() {
         for kind in EvidenceKind::ALL {
             if matches!(
                 kind,
-                EvidenceKind::NotificationPlan | EvidenceKind::NotificationAck
+                EvidenceKind::NotificationPlan
+                    | EvidenceKind::NotificationAck
+                    | EvidenceKind::AuditorExport
+                    | EvidenceKind::ArchiveReference
             ) {
                 continue;
             }
@@ -736,6 +803,109 @@ mod tests {
             let read = interpret(&record, RECORDED).unwrap();
             assert!(matches!(read.projection, Projection::None), "{kind}");
             assert_eq!(&read.kind, kind);
+        }
+    }
+
+    const REPORTING: &str = "go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-";
+
+    #[test]
+    fn an_export_is_verified_only_where_envelope_and_document_agree() {
+        let read = |envelope: Value, document: Value| {
+            let record = json!({
+                "session_id": "gordackfinalauditor-1", "created_at": "2026-01-02T03:04:05Z",
+                "metadata_kind": format!("{REPORTING}auditor-export"), "verification_state": envelope,
+                "export_hash": "ab", "release_record_ref": "REL-1",
+                "final_reporting_auditor_export": { "verification_state": document, "verification_id": "v-1" },
+            });
+            match interpret(&record, RECORDED).unwrap().projection {
+                Projection::Export(facts) => facts.export,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(read(json!("verified"), json!("verified")).verified);
+        assert!(read(json!("verified"), json!(null)).verified);
+        assert!(read(json!(null), json!("verified")).verified);
+        for (envelope, document) in [
+            (json!("verified"), json!("incomplete")),
+            (json!("incomplete"), json!("verified")),
+            (json!(null), json!(null)),
+            (json!("VERIFIED"), json!("verified")),
+        ] {
+            assert!(!read(envelope, document).verified);
+        }
+        let export = read(json!("verified"), json!("verified"));
+        assert_eq!(
+            (
+                export.export_id.as_str(),
+                export.export_hash.as_str(),
+                export.release_record_ref.as_str(),
+                export.verification_id.as_str()
+            ),
+            ("gordackfinalauditor-1", "ab", "REL-1", "v-1")
+        );
+    }
+
+    #[test]
+    fn an_export_dated_ahead_was_made_when_it_was_recorded() {
+        let record = json!({
+            "session_id": "gordackfinalauditor-1", "created_at": "2999-01-01T00:00:00Z",
+            "metadata_kind": format!("{REPORTING}auditor-export"),
+        });
+        let Projection::Export(facts) = interpret(&record, now()).unwrap().projection else {
+            panic!("an export")
+        };
+        assert_eq!(facts.export.generated_at, now());
+    }
+
+    #[test]
+    fn a_reference_is_read_as_it_stands_and_is_held_only_where_nothing_contradicts_it() {
+        let read = |envelope: Value, document: Value| {
+            let record = json!({
+                "session_id": "gordackfinalarchive-1", "created_at": "2026-01-02T03:04:05Z",
+                "metadata_kind": format!("{REPORTING}immutable-archive-reference"), "legal_hold": envelope,
+                "retention_until": "not a date", "archive_hash": " md5:00 ",
+                "final_reporting_immutable_archive_reference": {
+                    "export_id": "gordackfinalauditor-1", "archived_at": "2999-01-01T00:00:00Z",
+                    "archive_ref": "worm://a", "archive_provider": "vault", "legal_hold": document,
+                },
+            });
+            match interpret(&record, now()).unwrap().projection {
+                Projection::Reference(facts) => facts,
+                other => panic!("{other:?}"),
+            }
+        };
+        let facts = read(json!(true), json!(true));
+        assert_eq!(
+            (facts.retention_until.as_str(), facts.archive_hash.as_str()),
+            ("not a date", " md5:00 ")
+        );
+        assert_eq!(facts.archived_at.to_string(), "2999-01-01T00:00:00.000000Z");
+        assert_eq!((facts.recorded_at, facts.effective_at()), (now(), now()));
+        assert_eq!(facts.export_id.as_str(), "gordackfinalauditor-1");
+        let held = [
+            (json!(true), json!(true)),
+            (json!(null), json!(true)),
+            (json!(true), json!(null)),
+        ];
+        assert!(held.into_iter().all(|(one, other)| read(one, other).legal_hold));
+        let loose = [
+            (json!(true), json!(false)),
+            (json!(false), json!(true)),
+            (json!(null), json!(null)),
+            (json!("true"), json!("true")),
+        ];
+        assert!(loose.into_iter().all(|(one, other)| !read(one, other).legal_hold));
+    }
+
+    #[test]
+    fn a_document_of_a_packet_names_its_release() {
+        for kind in ["release-record-attachment", "release-closure-packet-verification"] {
+            let record = json!({
+                "session_id": "p-1", "created_at": "2026-01-02T03:04:05Z", "release_record_ref": "REL-1",
+                "metadata_kind": format!("{REPORTING}{kind}"),
+            });
+            let read = interpret(&record, RECORDED).unwrap();
+            assert!(matches!(read.projection, Projection::Packet(release) if release.as_str() == "REL-1"));
         }
     }
 
@@ -1183,7 +1353,11 @@ mod tests {
                 Projection::Acknowledgement(facts) => {
                     prop_assert!(!facts.provider.is_empty() && !facts.schedule_id.as_str().is_empty());
                 }
-                Projection::None => {}
+                Projection::Export(_)
+                | Projection::Deliveries(_)
+                | Projection::Reference(_)
+                | Projection::Packet(_)
+                | Projection::None => {}
             }
         }
     }

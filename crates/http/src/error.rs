@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, ResponseError};
 use cavra_app::AppError;
 use cavra_app::import::ImportReport;
 use cavra_app::preview::SelectionDifference;
+use cavra_domain::archive::ArchiveReferenceError;
 use cavra_domain::bulk::{OutcomeCounts, RouteOutcome};
 use cavra_domain::escalation::EscalationPolicyError;
 use cavra_domain::public_safe::NotPublicSafe;
@@ -74,6 +75,8 @@ codes! {
     SelectionChanged = "selection_changed", 409, "The selection has changed since the preview";
     /// An undo is not undone.
     UndoIsFinal = "undo_is_final", 409, "An undo cannot be undone";
+    /// Only a verified export can be archived.
+    ExportNotVerified = "export_not_verified", 409, "The export is not verified";
     /// The body is too large.
     PayloadTooLarge = "payload_too_large", 413, "The body is too large";
     /// More routes than one request may name or select.
@@ -287,6 +290,27 @@ impl From<FilterError> for Problem {
     }
 }
 
+impl From<ArchiveReferenceError> for Problem {
+    fn from(error: ArchiveReferenceError) -> Self {
+        let pointer = format!("/{}", error.field());
+        match error {
+            ArchiveReferenceError::NotPublicSafe(error) => error.into(),
+            ArchiveReferenceError::ArchiveRefMissing => Self::at(Code::MissingValue, pointer, "is missing"),
+            ArchiveReferenceError::ArchiveHashMalformed => Self::at(
+                Code::InvalidValue,
+                pointer,
+                "must be what the archive observed: `sha256:` and 64 hexadecimal digits, or the digits alone",
+            ),
+            ArchiveReferenceError::RetentionUntilInvalid(error) => {
+                Self::at(Code::InvalidValue, pointer, format!("is {error}"))
+            }
+            ArchiveReferenceError::ExportNotVerified(_) => {
+                Self::at(Code::ExportNotVerified, pointer, error.to_string())
+            }
+        }
+    }
+}
+
 impl From<EscalationPolicyError> for Problem {
     fn from(error: EscalationPolicyError) -> Self {
         let detail = "must be a whole number of minutes from 1 to 5256000";
@@ -324,7 +348,11 @@ impl From<AppError> for Problem {
     fn from(error: AppError) -> Self {
         let detail = error.to_string();
         match error {
-            AppError::Unknown { .. } => Self::new(Code::UnknownReference, detail),
+            AppError::Unknown { .. } | AppError::TextElsewhere { .. } => {
+                Self::new(Code::UnknownReference, detail)
+            }
+            AppError::ExportNotVerified(_) => Self::at(Code::ExportNotVerified, "/export_id", detail),
+            AppError::OtherRelease { .. } => Self::at(Code::InvalidValue, "/release_record_ref", detail),
             AppError::Refused(_) => Self::new(Code::RouteRefused, detail),
             AppError::BulkBlocked { counts, blocked } => {
                 let more = Some(Box::new(More::Bulk(counts, blocked)));
@@ -372,9 +400,9 @@ impl From<AppError> for Problem {
             AppError::Spool(_) => {
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
-                    "a package could not be put together"
+                    "a document could not be put together"
                 );
-                Self::new(Code::Internal, "the package could not be put together")
+                Self::new(Code::Internal, "the document could not be put together")
             }
         }
     }

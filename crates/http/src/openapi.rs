@@ -6,10 +6,14 @@ use std::sync::LazyLock;
 use cavra_app::import::ImportReport;
 use cavra_app::views::RouteRow;
 use cavra_domain::acknowledgement::AcknowledgementDocument;
+use cavra_domain::archive::{ArchiveHealth, ArchiveReferenceDocument};
 use cavra_domain::audit_package::AuditPackage;
 use cavra_domain::bulk::BulkDocument;
 use cavra_domain::dashboard::Dashboard;
+use cavra_domain::delivery::DeliveryDocument;
 use cavra_domain::escalation::EscalationPlan;
+use cavra_domain::export::AuditorExport;
+use cavra_domain::retry::RetryPlan;
 use cavra_domain::schedule::{NotificationPlan, ScheduleReport};
 use cavra_domain::suppression::SuppressionTrend;
 use cavra_domain::undo::{BulkUndoDocument, UndoDocument};
@@ -41,14 +45,19 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
     BTreeMap::from([
         ("acknowledgement", of::<AcknowledgementDocument>()),
         ("acknowledgement-undo", of::<UndoDocument>()),
+        ("archive-health", of::<ArchiveHealth>()),
+        ("archive-reference", of::<ArchiveReferenceDocument>()),
+        ("auditor-export", of::<AuditorExport>()),
         ("audit-package", of::<AuditPackage>()),
         ("bulk-acknowledgement", of::<BulkDocument>()),
         ("bulk-acknowledgement-undo", of::<BulkUndoDocument>()),
         ("dashboard", of::<Dashboard<Map<String, Value>>>()),
+        ("delivery", of::<DeliveryDocument>()),
         ("escalation-plan", of::<EscalationPlan>()),
         ("import-report", of::<ImportReport>()),
         ("notification-plan", of::<NotificationPlan>()),
         ("problem", of::<ProblemDocument>()),
+        ("retry-plan", of::<RetryPlan>()),
         ("route", of::<RouteRow>()),
         ("schedule-report", of::<ScheduleReport>()),
         ("suppression-trend", of::<SuppressionTrend<RouteRow>>()),

@@ -8,17 +8,20 @@ use cavra_app::acknowledge::{Acknowledged, Undone};
 use cavra_app::bulk::{BulkDone, BulkReport, BulkUndone};
 use cavra_app::import::ImportReport;
 use cavra_app::plan::{ConfiguredSchedule, Delivered};
+use cavra_app::release::{ArchiveReferenceRecorded, DeliveryRecorded, Exported};
 use cavra_app::views::{Escalated, HistoryPage, RoutePage, Trend};
 use cavra_domain::actor::Actor;
+use cavra_domain::archive::ArchiveHealth;
 use cavra_domain::audit_package::AuditPackage;
 use cavra_domain::dashboard::Dashboard;
+use cavra_domain::retry::RetryPlan;
 use cavra_rbac::Permission;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Problem};
-use crate::handlers::{acknowledgements, console, evidence, notifications, operations};
+use crate::handlers::{acknowledgements, console, evidence, notifications, operations, release};
 use crate::wire;
 
 /// A method of the table.
@@ -105,13 +108,44 @@ pub struct PackageAnswer {
     actor: Actor,
 }
 
-/// A stored package: one of ours, or an imported one as the published system wrote it.
-fn any_package(generator: &mut SchemaGenerator) -> Schema {
-    let own = generator.subschema_for::<AuditPackage>();
+/// The answer of `POST .../delivery-retry-plan`; it is streamed, so this type only describes it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PlanAnswer {
+    /// The plan.
+    plan: RetryPlan,
+    /// Its evidence record: with the plan, or, when that has many decisions, with its summary, size and digest.
+    metadata: Map<String, Value>,
+    /// Who made it.
+    actor: Actor,
+}
+
+/// The answer of archive health; it is streamed, so this type only describes it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct HealthAnswer {
+    /// The report.
+    health: ArchiveHealth,
+    /// Its evidence record: with the report, or, when that has many alerts, with its summary, size and digest. Null
+    /// when nothing was stored.
+    metadata: Option<Map<String, Value>>,
+    /// Whether the report was stored.
+    persisted: bool,
+}
+
+/// A stored document: one of ours, or an imported one as the published system wrote it.
+fn any<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let own = generator.subschema_for::<T>();
     json_schema!({ "anyOf": [
         own,
-        { "type": "object", "description": "An imported package, as the published system wrote it." },
+        { "type": "object", "description": "An imported document, as the published system wrote it." },
     ] })
+}
+
+/// An export without its hash, or an imported one.
+fn any_export(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "description": "Canonical JSON (RFC 8785) of the export without `export_hash`, or of an imported one.",
+    })
 }
 
 /// Problems that any operation may have.
@@ -224,7 +258,7 @@ pub(crate) static TABLE: &[Operation] = &[
         permission: Some(Permission::EvidenceRead),
         query: schema::<wire::NoQuery>,
         body: Body::None,
-        output: Output::Json(any_package),
+        output: Output::Json(any::<AuditPackage>),
         problems: &[Code::UnknownReference, Code::NotPublicSafe],
         handler: || web::get().to(acknowledgements::package),
     },
@@ -318,6 +352,131 @@ pub(crate) static TABLE: &[Operation] = &[
         output: Output::Json(schema::<ConfiguredSchedule>),
         problems: &[Code::UnknownReference, Code::NotPublicSafe],
         handler: || web::get().to(notifications::schedule),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/audit-delivery/final-reporting-auditor-export",
+        id: "makeAuditorExport",
+        published_name: Some(
+            "go_rollback_drill_notification_acknowledgement_audit_delivery_final_reporting_auditor_export",
+        ),
+        summary: "Make and store a final auditor export; over unchanged evidence it is the one that is there",
+        permission: Some(Permission::ExportCreate),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<wire::ExportBody>),
+        output: Output::Json(schema::<Exported>),
+        problems: &[Code::UnknownReference],
+        handler: || web::post().to(release::make_export),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/audit-delivery/final-reporting-auditor-exports/{export_id}",
+        id: "auditorExport",
+        published_name: None,
+        summary: "The bytes of an export for an archive to keep: their SHA-256 is its export_hash",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(any_export),
+        problems: &[Code::UnknownReference, Code::NotPublicSafe],
+        handler: || web::get().to(release::export),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/audit-delivery/final-reporting-auditor-export/deliveries",
+        id: "recordDelivery",
+        published_name: None,
+        summary: "Record what a connector did with an export",
+        permission: Some(Permission::DeliveryRecord),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<wire::DeliveryBody>),
+        output: Output::Json(schema::<DeliveryRecorded>),
+        problems: &[Code::UnknownReference],
+        handler: || web::post().to(release::record_delivery),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/audit-delivery/final-reporting-auditor-export/delivery-retry-plan",
+        id: "makeRetryPlan",
+        published_name: Some(
+            "go_rollback_drill_notification_acknowledgement_audit_delivery_final_reporting_auditor_export_delivery_retry_plan",
+        ),
+        summary: "Decide which failed deliveries to retry, and store the plan",
+        permission: Some(Permission::RetryPlanCreate),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<wire::RetryPlanBody>),
+        output: Output::Json(schema::<PlanAnswer>),
+        problems: &[],
+        handler: || web::post().to(release::make_retry_plan),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/audit-delivery/final-reporting-auditor-export/delivery-retry-plans/{retry_plan_id}",
+        id: "retryPlan",
+        published_name: None,
+        summary: "A stored retry plan, the same bytes each time",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(any::<RetryPlan>),
+        problems: &[Code::UnknownReference, Code::NotPublicSafe],
+        handler: || web::get().to(release::retry_plan),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/audit-delivery/final-reporting-immutable-archive-reference",
+        id: "recordArchiveReference",
+        published_name: Some(
+            "go_rollback_drill_notification_acknowledgement_audit_delivery_final_reporting_immutable_archive_reference",
+        ),
+        summary: "Bind what an archive says to an existing verified export",
+        permission: Some(Permission::ArchiveReferenceWrite),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<wire::ArchiveReferenceBody>),
+        output: Output::Json(schema::<ArchiveReferenceRecorded>),
+        problems: &[Code::UnknownReference, Code::ExportNotVerified],
+        handler: || web::post().to(release::record_archive_reference),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/audit-delivery/final-reporting-archive-reference-health",
+        id: "archiveHealth",
+        published_name: Some(
+            "go_rollback_drill_notification_acknowledgement_audit_delivery_final_reporting_archive_reference_health",
+        ),
+        summary: "How well every verified export is archived; stores the report if the caller may, see `persist`",
+        permission: Some(Permission::ArchiveHealthRead),
+        query: schema::<wire::ArchiveHealthQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<HealthAnswer>),
+        problems: &[Code::NotPublicSafe],
+        handler: || web::get().to(release::archive_health),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/audit-delivery/final-reporting-archive-reference-health",
+        id: "recordArchiveHealth",
+        published_name: None,
+        summary: "Judge how well every verified export is archived, and store the report",
+        permission: Some(Permission::ArchiveHealthRecord),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<wire::ArchiveHealthBody>),
+        output: Output::Json(schema::<HealthAnswer>),
+        problems: &[],
+        handler: || web::post().to(release::record_archive_health),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/audit-delivery/final-reporting-archive-reference-health/{health_id}",
+        id: "storedArchiveHealth",
+        published_name: None,
+        summary: "A stored archive health report, the same bytes each time",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(any::<ArchiveHealth>),
+        problems: &[Code::UnknownReference, Code::NotPublicSafe],
+        handler: || web::get().to(release::stored_archive_health),
     },
     Operation {
         method: Method::Post,

@@ -42,6 +42,18 @@ permissions! {
     DrillAckUndo = "drill.ack.undo";
     /// Make an audit package.
     AuditPackageCreate = "audit.package.create";
+    /// Make a final auditor export.
+    ExportCreate = "export.create";
+    /// Record what a connector did with an export.
+    DeliveryRecord = "delivery.record";
+    /// Plan which failed deliveries to retry.
+    RetryPlanCreate = "retry.plan.create";
+    /// Record where in an archive an export is.
+    ArchiveReferenceWrite = "archive.reference.write";
+    /// See how well exports are archived.
+    ArchiveHealthRead = "archive.health.read";
+    /// Store a report of it.
+    ArchiveHealthRecord = "archive.health.record";
 }
 
 /// How the service knows its callers.

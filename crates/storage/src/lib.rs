@@ -28,7 +28,20 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub mod published;
+mod release;
 pub mod sqlite;
+
+pub use release::ReadReleases;
+
+/// Kinds whose document may be too large for its record: the record then says which, and the whole is stored beside it,
+/// in pieces.
+pub const WHOLE_BESIDE_RECORD: [EvidenceKind; 5] = [
+    EvidenceKind::AuditPackage,
+    EvidenceKind::ExportRetryPlan,
+    EvidenceKind::ArchiveHealth,
+    EvidenceKind::BulkAcknowledgement,
+    EvidenceKind::BulkUndo,
+];
 
 /// Why storage could not do what was asked. Nothing was changed.
 #[derive(Debug, Error)]
@@ -281,7 +294,7 @@ pub enum Total {
 /// Counting of combined terms stops here.
 pub const COUNTED_AT_MOST: u64 = 10_000;
 
-/// Compresses a piece of a package for storage.
+/// Compresses a piece of a document for storage.
 pub fn pack(text: &[u8]) -> Vec<u8> {
     lz4_flex::block::compress_prepend_size(text)
 }
@@ -292,14 +305,14 @@ pub fn pack(text: &[u8]) -> Vec<u8> {
 /// [`StorageError::Corrupt`] when the piece is damaged.
 pub fn unpack(piece: &[u8]) -> Result<Vec<u8>, StorageError> {
     lz4_flex::block::decompress_size_prepended(piece)
-        .map_err(|_| StorageError::Corrupt("a stored piece of a package cannot be unpacked".to_owned()))
+        .map_err(|_| StorageError::Corrupt("a stored piece of a document cannot be unpacked".to_owned()))
 }
 
 /// What a visitor says after each element.
 pub type Visit = Result<std::ops::ControlFlow<()>, StorageError>;
 
 /// One consistent state, for as long as the transaction lives.
-pub trait ReadTx {
+pub trait ReadTx: ReadReleases {
     /// Where the log stands.
     fn head(&self) -> Result<LogHead, StorageError>;
     /// The evidence that says something about routes.
@@ -396,8 +409,8 @@ pub trait ReadTx {
     fn kept_answer(&self, name: &RequestName, now: Timestamp) -> Result<Option<KeptAnswer>, StorageError>;
     /// One packed piece of a kept answer; `None` behind the last one.
     fn kept_piece(&self, answer: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError>;
-    /// One piece of what is stored beside a record, a package or the outcomes of a bulk; `None` behind the last one.
-    fn package_piece(&self, position: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError>;
+    /// One piece of a document that is stored beside its record; `None` behind the last one.
+    fn piece(&self, position: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError>;
 }
 
 /// A write: everything that it appends is durable together, or not there at all.

@@ -10,6 +10,7 @@ mod storage {
     mod order;
     mod published;
     mod reading;
+    mod releases;
     mod support;
     mod upgrading;
 }

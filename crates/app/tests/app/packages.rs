@@ -298,7 +298,7 @@ fn a_package_that_spills_to_a_file_is_the_one_that_fits_in_memory() {
             service
                 .app
                 .store()
-                .reading(|tx| tx.package_piece(stored.position, number))
+                .reading(|tx| tx.piece(stored.position, number))
         };
         let pieces = (0..100)
             .take_while(|number| piece(*number).unwrap().is_some())
@@ -331,7 +331,7 @@ fn a_package_whose_text_is_elsewhere_is_made_again_or_said_to_be_missing() {
     take(&elsewhere.app, &ndjson(&service.app)).unwrap();
     let missing = elsewhere.app.package(&id);
     assert!(
-        matches!(missing, Err(AppError::Unknown { .. })),
+        matches!(missing, Err(AppError::TextElsewhere { .. })),
         "an empty package is given: {missing:?}"
     );
     // The same state, clock and actor: the same package, and now its text is there.
@@ -373,6 +373,6 @@ fn a_store_with_everything_in_it_passes_its_check() {
     assert_eq!(report.findings, []);
     assert_eq!(
         (report.record_count, report.package_count),
-        (position(&service.app), 2)
+        (position(&service.app), 3)
     );
 }

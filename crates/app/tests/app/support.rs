@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use cavra_app::acknowledge::Acknowledge;
 use cavra_app::bulk::{Bulk, BulkSelection};
 use cavra_app::import::{ImportOptions, ImportReport, ImportSource, Unwatched};
-use cavra_app::package::StoredPackage;
+use cavra_app::package::StoredDocument;
 use cavra_app::views::{Paging, RouteRow};
 use cavra_app::{App, AppError, Settings};
 use cavra_domain::acknowledgement::AckState;
@@ -277,11 +277,13 @@ pub(crate) fn bulk_done(app: &App, command: Bulk) -> Done {
 }
 
 /// A whole package, joined.
-pub(crate) fn package_text(app: &App, package: &StoredPackage) -> Vec<u8> {
-    app.package_text(package).whole(app).unwrap()
+pub(crate) fn package_text(app: &App, package: &StoredDocument) -> Vec<u8> {
+    app.document_text(package, String::new(), String::new())
+        .whole(app)
+        .unwrap()
 }
 
-pub(crate) fn package(app: &App, filter: RouteFilter, cycles: Cycles) -> (StoredPackage, Value) {
+pub(crate) fn package(app: &App, filter: RouteFilter, cycles: Cycles) -> (StoredDocument, Value) {
     let stored = app.export_package(filter, cycles, &ana()).unwrap();
     let document = serde_json::from_slice(&package_text(app, &stored)).unwrap();
     (stored, document)

@@ -2,7 +2,6 @@
 //! 3.1).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -15,6 +14,7 @@ use super::report::{ScheduleReport, ScheduleSummary};
 use super::routing::{ActiveWindows, Rules, Target, availability, targets};
 use super::{ScheduleError, ScheduleStatus, fixed};
 use crate::actor::Actor;
+use crate::digest::{hex, sha256_of};
 use crate::evidence::{EvidenceKind, MetadataRecord, PRODUCT};
 use crate::id::{PlanId, ScheduleId};
 use crate::public_safe::{Field, Text};
@@ -352,30 +352,13 @@ pub fn content_key(schedule_id: &str, status: &str, next_due_at: &str, routes: &
         })
         .collect();
     rows.sort_unstable();
-    let mut hasher = Sha256::new();
-    let mut part = |text: &str| {
-        // The length in front keeps ("ab", "c") apart from ("a", "bc").
-        hasher.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
-        hasher.update(text.as_bytes());
-    };
-    ["cavra-plan-content-v1", schedule_id, status, &next_due_at]
-        .into_iter()
-        .for_each(&mut part);
-    for (texts, minutes) in rows {
-        texts.into_iter().for_each(&mut part);
-        part(&minutes.to_string());
-    }
-    hasher.finalize().into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
+    let minutes: Vec<String> = rows.iter().map(|(_, minutes)| minutes.to_string()).collect();
+    let routes = rows
         .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        .zip(&minutes)
+        .flat_map(|((texts, _), minutes)| texts.iter().copied().chain([minutes.as_str()]));
+    let head = ["cavra-plan-content-v1", schedule_id, status, &next_due_at];
+    sha256_of(head.into_iter().chain(routes))
 }
 
 /// Why a route is suppressed, or that it is not (contract wire 1.4). Plans that are made here and plans that are

@@ -104,7 +104,7 @@ pub(crate) async fn create_package(
 ) -> Answer<HttpResponse> {
     let (filter, cycles, actor) = body.command(caller)?;
     let package = run(&app, move |app| app.export_package(filter, cycles, &actor)).await?;
-    let text = app.package_answer(&package);
+    let text = app.made_text(&package);
     Ok(HttpResponse::Ok()
         .content_type("application/json")
         .streaming(pieces(app, text)))
@@ -118,7 +118,7 @@ pub(crate) async fn package(
 ) -> Answer<HttpResponse> {
     let audit_id = AuditId::parse(&audit_id).map_err(Problem::from)?;
     let package = run(&app, move |app| app.package(&audit_id)).await?;
-    let text = app.package_text(&package);
+    let text = app.document_text(&package, String::new(), String::new());
     Ok(HttpResponse::Ok()
         .content_type("application/json")
         .streaming(pieces(app, text)))

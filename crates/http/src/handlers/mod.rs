@@ -21,6 +21,7 @@ pub(crate) mod console;
 pub(crate) mod evidence;
 pub(crate) mod notifications;
 pub(crate) mod operations;
+pub(crate) mod release;
 
 /// What a handler gives back.
 pub(crate) type Answer<T> = Result<T, actix_web::Error>;

@@ -30,6 +30,12 @@ use serde_json::{Map, Value};
 use crate::error::{Code, Problem};
 use crate::extract::Checks;
 
+mod release;
+
+pub(crate) use release::{
+    ArchiveHealthBody, ArchiveHealthQuery, ArchiveReferenceBody, DeliveryBody, ExportBody, RetryPlanBody,
+};
+
 /// Who makes something when the request does not say: what published clients get.
 const DEFAULT_AUTHOR: &str = "console";
 
@@ -97,9 +103,19 @@ fn actor(checks: &mut Checks, caller: Caller, field: &'static str, name: Option<
 
 /// The actor of a request that may leave it open.
 fn author(checks: &mut Checks, caller: Caller, name: Option<&String>) -> Option<Actor> {
+    author_named(checks, caller, "generated_by", name)
+}
+
+/// The same, under the name that the operation has for it.
+fn author_named(
+    checks: &mut Checks,
+    caller: Caller,
+    field: &'static str,
+    name: Option<&String>,
+) -> Option<Actor> {
     checks.safe(
-        "/generated_by",
-        caller.actor("generated_by", given(name).unwrap_or(DEFAULT_AUTHOR)),
+        format!("/{field}"),
+        caller.actor(field, given(name).unwrap_or(DEFAULT_AUTHOR)),
     )
 }
 

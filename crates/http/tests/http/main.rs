@@ -8,4 +8,5 @@ mod contract;
 mod golden;
 mod once;
 mod published_client;
+mod releases;
 mod server;

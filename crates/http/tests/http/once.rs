@@ -518,8 +518,11 @@ fn pages_by_cursor_neither_repeat_nor_miss_anything_while_records_arrive() {
             let items = page["items"].as_array().unwrap();
             seen.extend(items.iter().map(|item| item[key].as_str().unwrap().to_owned()));
             let state = ["acknowledged", "escalated", "dismissed"][number % 3];
-            let one = json!({ "provider": "slack", "acknowledged_by": "ana", "acknowledgement_state": state });
-            server.post(&b("/search-index-weekly/acknowledgements"), &one).ok();
+            let one =
+                json!({ "provider": "slack", "acknowledged_by": "ana", "acknowledgement_state": state });
+            server
+                .post(&b("/search-index-weekly/acknowledgements"), &one)
+                .ok();
             let schedule = std::fs::read(fixture("schedules/search-index-weekly.json")).unwrap();
             let mut schedule: Value = serde_json::from_slice(&schedule).unwrap();
             schedule["schedule_id"] = json!(format!("new-{}-{number}", key));

@@ -395,3 +395,73 @@ fn parts_of_the_published_system_that_do_not_exist_here_are_not_found() {
     );
     assert_eq!(server.send(&Request::get(&report)).status, 404);
 }
+
+const AD: &str = "/acknowledgements/audit-delivery";
+
+#[test]
+fn the_buttons_of_the_auditor_export_are_answered_as_the_client_needs() {
+    let server = Server::start();
+    let breached =
+        json!({ "filter": { "breached": true }, "acknowledged_by": "console-user", "mode": "best_effort" });
+    post(&server, &b("/acknowledgements/bulk"), &breached);
+    post(
+        &server,
+        &b("/acknowledgements/audit-package"),
+        &json!({ "generated_by": "console-user" }),
+    );
+    // Auditor Export (8.13): also sent before every archive reference, so it must not make one each time.
+    let body = json!({ "generated_by": "console-user", "release_record_ref": "REL-local" });
+    let export = b(&format!("{AD}/final-reporting-auditor-export"));
+    let made = post(&server, &export, &body);
+    for key in [
+        "export_id",
+        "verification_state",
+        "release_record_ref",
+        "markdown",
+    ] {
+        assert!(made["export"][key].is_string(), "{key}");
+    }
+    assert_eq!(made["export"]["verification_state"], "verified");
+    assert_eq!(
+        post(&server, &export, &body)["export"]["export_id"],
+        made["export"]["export_id"]
+    );
+    // Plan Auditor Retry (8.15).
+    let policy = json!({ "max_retry_attempts": 3, "retry_delay_minutes": 0, "allow_immediate_retry": true });
+    let plan = post(
+        &server,
+        &b(&format!(
+            "{AD}/final-reporting-auditor-export/delivery-retry-plan"
+        )),
+        &json!({ "generated_by": "console-user", "retry_policy": policy }),
+    );
+    assert!(plan["plan"]["retryable_count"].is_u64());
+    // Archive Ref (8.17): the reference is only a time stamp, the release says which export it is for.
+    let reference = post(
+        &server,
+        &b(&format!("{AD}/final-reporting-immutable-archive-reference")),
+        &json!({
+            "archived_by": "console-user", "release_record_ref": "REL-local", "legal_hold": false,
+            "archive_ref": "immutable-archive://local/1780315200000", "archive_provider": "operator_archive",
+            "notes": "recorded from the console",
+        }),
+    );
+    assert_eq!(reference["reference"]["export_id"], made["export"]["export_id"]);
+    assert!(reference["reference"]["reference_id"].is_string());
+    // Archive Health (8.18): no token, no headers.
+    let health = server.get(&b(&format!(
+        "{AD}/final-reporting-archive-reference-health?generated_by=console-user"
+    )));
+    assert!(health["health"]["alert_level"].is_string() && health["health"]["alert_count"].is_u64());
+    let endpoints = &server.get("/console/config")["endpoints"];
+    for name in [
+        "auditor_export",
+        "auditor_export_delivery_retry_plan",
+        "immutable_archive_reference",
+        "archive_reference_health",
+    ] {
+        let key =
+            format!("go_rollback_drill_notification_acknowledgement_audit_delivery_final_reporting_{name}");
+        assert!(endpoints[&key].is_string(), "{key}");
+    }
+}

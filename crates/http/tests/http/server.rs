@@ -73,6 +73,15 @@ impl Server {
     }
 
     pub(crate) fn with(limits: Limits) -> Self {
+        Self::seeded(limits, true)
+    }
+
+    /// Without any record.
+    pub(crate) fn empty() -> Self {
+        Self::seeded(Limits::default(), false)
+    }
+
+    fn seeded(limits: Limits, quickstart: bool) -> Self {
         let clock = Arc::new(HandClock(Mutex::new(Timestamp::parse(NOW).unwrap())));
         let settings = Settings {
             schedules: ScheduleSettings {
@@ -93,10 +102,12 @@ impl Server {
             Arc::new(SequentialIds::default()),
             settings,
         );
-        let quickstart = std::fs::read(fixture("quickstart.json")).unwrap();
-        let source = ImportSource::Text(Box::new(Cursor::new(quickstart)));
-        app.import(vec![source], ImportOptions::default(), Box::new(Unwatched))
-            .expect("the quickstart data can be taken");
+        if quickstart {
+            let data = std::fs::read(fixture("quickstart.json")).unwrap();
+            let source = ImportSource::Text(Box::new(Cursor::new(data)));
+            app.import(vec![source], ImportOptions::default(), Box::new(Unwatched))
+                .expect("the quickstart data can be taken");
+        }
         let info = ServerInfo {
             api_base_url: "https://drills.example.test".to_owned(),
             metadata_mode: "sqlite",

@@ -3,12 +3,13 @@
 //! This is the only code that writes. What a record means is read by [`cavra_domain::record::interpret`], for
 //! own and imported records alike; what it does to a route is decided by [`StateName::on`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cavra_domain::acknowledgement::{AckState, PreparedAcknowledgement};
 use cavra_domain::dashboard::counters;
-use cavra_domain::evidence::{EvidenceKind, HistoryTerm, has_attachment};
-use cavra_domain::record::{AckFacts, PlanFacts, Projection, interpret};
+use cavra_domain::evidence::{EvidenceKind, HistoryTerm};
+use cavra_domain::id::ExportId;
+use cavra_domain::record::{AckFacts, Interpreted, PlanFacts, Projection, interpret};
 use cavra_domain::route::{Fold, Route, RouteFilter, StateName, Transition};
 use cavra_domain::time::Timestamp;
 use cavra_evidence::canonical::canonical_value;
@@ -16,7 +17,7 @@ use cavra_evidence::digest::Digest;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::read::{ORPHANS, ROUTE_POSITION, ROUTE_RECORDS, Reading};
-use crate::{Appended, NewAnswer, NewRecord, Pieces, ReadTx, StorageError, WriteTx};
+use crate::{Appended, NewAnswer, NewRecord, Pieces, ReadTx, StorageError, WHOLE_BESIDE_RECORD, WriteTx};
 
 /// What the writer remembers between transactions: ids of terms, which never change once they are there.
 #[derive(Debug, Default)]
@@ -33,8 +34,8 @@ impl WriteState {
 
 /// One job's transaction.
 pub(super) struct Writing<'a> {
-    connection: &'a Connection,
-    reading: Reading<'a>,
+    pub(super) connection: &'a Connection,
+    pub(super) reading: Reading<'a>,
     state: &'a mut WriteState,
     position: i64,
     recorded_at: Option<Timestamp>,
@@ -45,6 +46,8 @@ pub(super) struct Writing<'a> {
     /// The plan that was named last, with its schedule and its row: the routes of a bulk come plan by plan.
     plan: Option<(String, String, i64)>,
     term_counts: BTreeMap<i64, i64>,
+    /// Exports whose custody is to be judged anew.
+    pub(super) touched: BTreeSet<ExportId>,
 }
 
 impl<'a> Writing<'a> {
@@ -62,11 +65,13 @@ impl<'a> Writing<'a> {
             acknowledgement_counters: None,
             plan: None,
             term_counts: BTreeMap::new(),
+            touched: BTreeSet::new(),
         })
     }
 
     /// Writes the sums that were gathered.
     pub(super) fn finish(&mut self) -> Result<(), StorageError> {
+        self.judge_touched()?;
         let mut add = self.connection.prepare_cached(
             "INSERT INTO counter (name, value) VALUES (?1, ?2) \
              ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
@@ -126,14 +131,23 @@ impl<'a> Writing<'a> {
         Ok(())
     }
 
-    fn project(
+    pub(super) fn project(
         &mut self,
         position: i64,
         recorded_at: Timestamp,
-        projection: &Projection,
+        imported: bool,
+        interpreted: &Interpreted,
     ) -> Result<(), StorageError> {
-        match projection {
+        match &interpreted.projection {
             Projection::None => Ok(()),
+            Projection::Export(export) => self.export_arrives(position, imported, export),
+            Projection::Deliveries(deliveries) => self.deliveries_arrive(position, deliveries),
+            Projection::Reference(reference) => self.reference_arrives(position, reference),
+            // A verification of our own is no part of the packet that a later one looks at.
+            Projection::Packet(release) if imported => {
+                self.packet_arrives(position, interpreted.created_at, &interpreted.kind, release)
+            }
+            Projection::Packet(_) => Ok(()),
             Projection::Plan(plan) => {
                 self.count_route_evidence(position);
                 self.plan_arrives(position, plan)
@@ -423,8 +437,13 @@ impl<'a> Writing<'a> {
 
     /// Counts acknowledgements that answer no route, so that nobody has to look for them.
     fn count_orphans(&mut self, more: i64) {
+        self.count(ORPHANS, more);
+    }
+
+    /// Adds to a counter of what follows from several records.
+    pub(super) fn count(&mut self, counter: &str, more: i64) {
         if more != 0 {
-            *self.counters.entry(ORPHANS.to_owned()).or_default() += more;
+            *self.counters.entry(counter.to_owned()).or_default() += more;
         }
     }
 
@@ -737,7 +756,7 @@ impl WriteTx for Writing<'_> {
         for name in counters(&interpreted.kind, record.value) {
             *self.counters.entry(name).or_default() += 1;
         }
-        self.project(position, recorded_at, &interpreted.projection)?;
+        self.project(position, recorded_at, record.imported, &interpreted)?;
         if let Projection::Acknowledgement(facts) = &interpreted.projection
             && facts.undoes.is_none()
         {
@@ -809,10 +828,8 @@ impl WriteTx for Writing<'_> {
             .prepare_cached("SELECT kind FROM evidence WHERE position = ?1")?
             .query_row([signed(position)?], |row| row.get(0))
             .optional()?;
-        if !kind.is_some_and(|kind| has_attachment(&EvidenceKind::of(&kind))) {
-            return Err(StorageError::Corrupt(
-                "pieces without a record that names them".to_owned(),
-            ));
+        if !kind.is_some_and(|kind| WHOLE_BESIDE_RECORD.iter().any(|known| known.as_str() == kind)) {
+            return Err(StorageError::Corrupt("a document without its record".to_owned()));
         }
         let mut insert = self
             .connection

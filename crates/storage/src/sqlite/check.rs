@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::ops::ControlFlow;
 
-use cavra_domain::evidence::{EvidenceKind, attachment_digest};
+use cavra_domain::evidence::{EvidenceKind, whole_digest};
 use cavra_evidence::canonical::canonical_value;
 use cavra_evidence::digest::{Digest, DigestWriter};
 use cavra_evidence::strict;
@@ -30,14 +30,14 @@ pub struct Finding {
 pub struct CheckReport {
     /// Records of the log that were read.
     pub record_count: u64,
-    /// Packages whose digest was computed again.
+    /// Packages, and other documents beside their records, whose digest was computed again.
     pub package_count: u64,
     /// What is wrong; empty when everything is as it should be.
     pub findings: Vec<Finding>,
 }
 
 /// Tables that follow from the evidence, with what decides their order.
-const DERIVED: [(&str, &str); 7] = [
+const DERIVED: [(&str, &str); 13] = [
     ("plan", "id"),
     ("route", "id"),
     ("acknowledgement", "position"),
@@ -45,6 +45,12 @@ const DERIVED: [(&str, &str); 7] = [
     ("term", "id"),
     ("posting", "term, created_at, position"),
     ("counter", "name"),
+    ("auditor_export", "export_id"),
+    ("delivery", "export_id, provider_key, happened_at, position"),
+    ("undelivered", "export_id, provider_key"),
+    ("archive_reference", "export_id, effective_at, position"),
+    ("custody", "export_id"),
+    ("packet", "release_record_ref, kind, created_at, position"),
 ];
 
 impl SqliteStore {
@@ -129,9 +135,8 @@ fn schema_of(connection: &Connection) -> Result<BTreeMap<String, String>, Storag
     Ok(declared)
 }
 
-/// A package, or a list of outcomes, that a record names.
+/// A document beside its record, as the record names it.
 struct Named {
-    is_package: bool,
     digest: String,
     imported: bool,
 }
@@ -187,11 +192,9 @@ fn replay(
                         }
                     }
                 }
-                let digest = attachment_digest(&record.kind, &value);
-                // A package of ours has to have a digest; a bulk that an earlier version recorded has none.
-                if record.kind == EvidenceKind::AuditPackage || digest.is_some() {
+                let digest = whole_digest(&record.kind, &value);
+                if digest.is_some() || record.kind == EvidenceKind::AuditPackage {
                     let named = Named {
-                        is_package: record.kind == EvidenceKind::AuditPackage,
                         digest: digest.unwrap_or_default().to_owned(),
                         imported: record.imported,
                     };
@@ -259,7 +262,7 @@ fn compare(stored: &Connection, rebuilt: &Connection, report: &mut CheckReport) 
     Ok(())
 }
 
-/// Computes the digest of every stored package again.
+/// Computes the digest of every document that is stored beside its record again.
 fn check_packages(
     connection: &Connection,
     packages: BTreeMap<u64, Named>,
@@ -276,21 +279,17 @@ fn check_packages(
             readable &= piece == count && unpack(&bytes).is_ok_and(|text| writer.write_all(&text).is_ok());
             count += 1;
         }
-        // A package that was made elsewhere may have come without its text.
+        // A document that was made elsewhere may have come without its text.
         if named.imported && count == 0 {
             continue;
         }
         if !readable || writer.finish().to_hex() != named.digest {
             report.find(
                 &format!("record {position}"),
-                if named.is_package {
-                    "its package is not the one it names".to_owned()
-                } else {
-                    "its outcomes are not those it names".to_owned()
-                },
+                "its document is not the one it names".to_owned(),
             );
         }
-        report.package_count += u64::from(named.is_package);
+        report.package_count += 1;
     }
     Ok(())
 }

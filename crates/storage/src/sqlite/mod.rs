@@ -23,6 +23,7 @@ mod append;
 mod check;
 mod history;
 mod read;
+mod release;
 mod routes;
 mod schema;
 

@@ -538,7 +538,7 @@ impl ReadTx for Reading<'_> {
             .optional()?)
     }
 
-    fn package_piece(&self, position: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError> {
+    fn piece(&self, position: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError> {
         Ok(self
             .connection
             .prepare_cached("SELECT bytes FROM package_chunk WHERE position = ?1 AND piece = ?2")?

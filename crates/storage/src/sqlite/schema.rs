@@ -12,10 +12,28 @@ use crate::StorageError;
 /// `CAVR`: marks our files.
 const APPLICATION_ID: i64 = 0x4341_5652;
 
+/// One step of the ladder.
+struct Step {
+    /// What the new format adds.
+    sql: &'static str,
+    /// Fills it from the evidence that is there already.
+    fill: fn(&Connection) -> Result<(), StorageError>,
+}
+
 /// The ladder: step `n` brings format `n` to `n + 1`. A step is never edited after a release.
-const LADDER: &[&str] = &[
-    include_str!("../../migrations/0001_evidence.sql"),
-    include_str!("../../migrations/0003_bulk.sql"),
+const LADDER: &[Step] = &[
+    Step {
+        sql: include_str!("../../migrations/0001_evidence.sql"),
+        fill: |_| Ok(()),
+    },
+    Step {
+        sql: include_str!("../../migrations/0002_releases.sql"),
+        fill: super::release::fill,
+    },
+    Step {
+        sql: include_str!("../../migrations/0003_bulk.sql"),
+        fill: |_| Ok(()),
+    },
 ];
 
 /// The format that this version writes.
@@ -133,7 +151,8 @@ fn climb(connection: &Connection, found: i64) -> Result<(), StorageError> {
     let climbed = (|| -> Result<(), StorageError> {
         let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         for step in LADDER.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
-            connection.execute_batch(step)?;
+            connection.execute_batch(step.sql)?;
+            (step.fill)(connection)?;
         }
         connection.pragma_update(None, "application_id", APPLICATION_ID)?;
         connection.pragma_update(None, "user_version", FORMAT)?;
@@ -153,7 +172,7 @@ pub(super) fn prepare_scratch(connection: &Connection) -> Result<(), StorageErro
     connection.pragma_update(None, "synchronous", "OFF")?;
     keep_statements(connection)?;
     for step in LADDER {
-        connection.execute_batch(step)?;
+        connection.execute_batch(step.sql)?;
     }
     Ok(())
 }

@@ -6,6 +6,17 @@ CREATE INDEX acknowledgement_orphan ON acknowledgement (position) WHERE covers =
 
 CREATE INDEX acknowledgement_undo ON acknowledgement (undoes) WHERE undoes IS NOT NULL;
 
+CREATE INDEX auditor_export_of_release ON auditor_export (release_record_ref, generated_at, export_id)
+    WHERE verified = 1;
+
+CREATE INDEX auditor_export_same ON auditor_export (evidence_digest, position) WHERE evidence_digest <> '';
+
+CREATE INDEX auditor_export_verified ON auditor_export (generated_at, export_id) WHERE verified = 1;
+
+CREATE INDEX custody_ahead ON custody (archived_ahead_at) WHERE archived_ahead_at IS NOT NULL;
+
+CREATE INDEX custody_retention ON custody (retention_until) WHERE retention_until IS NOT NULL;
+
 CREATE INDEX kept_answer_expiry ON kept_answer (expires_at);
 
 CREATE INDEX plan_by_schedule ON plan (schedule_id, created_at, plan_id);
@@ -19,6 +30,8 @@ CREATE INDEX route_listed_current ON route (created_at, route_id) WHERE current 
 CREATE UNIQUE INDEX route_of_plan ON route (plan, provider_key, owner);
 
 CREATE INDEX route_suppressed ON route (category, owner, provider, schedule_id) WHERE action = 'suppress';
+
+CREATE INDEX undelivered_due ON undelivered (due_at) WHERE due_at IS NOT NULL;
 
 CREATE TABLE acknowledgement (
     position           INTEGER PRIMARY KEY REFERENCES evidence (position),
@@ -42,9 +55,61 @@ CREATE TABLE acknowledgement (
     covers             INTEGER NOT NULL
 , undoes TEXT) STRICT;
 
+CREATE TABLE archive_reference (
+    export_id          TEXT    NOT NULL,
+    effective_at       INTEGER NOT NULL,
+    position           INTEGER NOT NULL REFERENCES evidence (position),
+    reference_id       TEXT    NOT NULL,
+    archived_at        INTEGER NOT NULL,
+    recorded_at        INTEGER NOT NULL,
+    archive_ref        TEXT    NOT NULL,
+    archive_provider   TEXT    NOT NULL,
+    archive_hash       TEXT    NOT NULL,
+    retention_until    TEXT    NOT NULL,
+    legal_hold         INTEGER NOT NULL,
+    release_record_ref TEXT    NOT NULL,
+    PRIMARY KEY (export_id, effective_at, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE auditor_export (
+    export_id          TEXT    PRIMARY KEY,
+    position           INTEGER NOT NULL REFERENCES evidence (position),
+    generated_at       INTEGER NOT NULL,
+    release_record_ref TEXT    NOT NULL,
+    verified           INTEGER NOT NULL,
+    export_hash        TEXT    NOT NULL,
+    verification_id    TEXT    NOT NULL,
+    -- What it rests on; empty on exports that were made elsewhere, which are never given out as ours.
+    evidence_digest    TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE counter (
     name  TEXT    PRIMARY KEY,
     value INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE custody (
+    export_id           TEXT    PRIMARY KEY,
+    lasting_alert_count INTEGER NOT NULL,
+    -- Its retention ends then: an alert from some days before.
+    retention_until     INTEGER,
+    -- It says that it was archived then: an alert as long as that lies ahead.
+    archived_ahead_at   INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE delivery (
+    export_id           TEXT    NOT NULL,
+    provider_key        TEXT    NOT NULL,
+    happened_at         INTEGER NOT NULL,
+    position            INTEGER NOT NULL REFERENCES evidence (position),
+    delivery_id         TEXT    NOT NULL,
+    provider            TEXT    NOT NULL,
+    success             INTEGER NOT NULL,
+    status_code         INTEGER,
+    retry_after_seconds INTEGER,
+    verification_id     TEXT    NOT NULL,
+    release_record_ref  TEXT    NOT NULL,
+    PRIMARY KEY (export_id, provider_key, happened_at, position)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE evidence (
@@ -83,6 +148,14 @@ CREATE TABLE package_chunk (
     bytes    BLOB    NOT NULL,
     PRIMARY KEY (position, piece)
 ) STRICT;
+
+CREATE TABLE packet (
+    release_record_ref TEXT    NOT NULL,
+    kind               TEXT    NOT NULL,
+    created_at         INTEGER NOT NULL,
+    position           INTEGER NOT NULL REFERENCES evidence (position),
+    PRIMARY KEY (release_record_ref, kind, created_at, position)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE plan (
     id          INTEGER PRIMARY KEY,
@@ -143,6 +216,13 @@ CREATE TABLE term (
     name         TEXT    NOT NULL UNIQUE,
     record_count INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE undelivered (
+    export_id    TEXT NOT NULL,
+    provider_key TEXT NOT NULL,
+    due_at       INTEGER,
+    PRIMARY KEY (export_id, provider_key)
+) STRICT, WITHOUT ROWID;
 
 CREATE TRIGGER evidence_is_never_changed BEFORE UPDATE ON evidence
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;

@@ -299,13 +299,13 @@ fn a_package_belongs_to_a_package_record_and_is_all_there_or_not_at_all() {
         tx.store_pieces(2, &mut [Ok(vec![1]), Err(broken)].into_iter())
     });
     assert!(matches!(cut, Err(StorageError::Input(_))), "{cut:?}");
-    assert_eq!(read(&store, |tx| tx.package_piece(2, 0)).unwrap(), None);
+    assert_eq!(read(&store, |tx| tx.piece(2, 0)).unwrap(), None);
     write(&store, |tx| {
         tx.store_pieces(2, &mut [Ok(vec![7]), Ok(vec![8, 9])].into_iter())
     })
     .unwrap();
     let pieces: Vec<_> = (0..3)
-        .map(|piece| read(&store, |tx| tx.package_piece(2, piece)).unwrap())
+        .map(|piece| read(&store, |tx| tx.piece(2, piece)).unwrap())
         .collect();
     assert_eq!(pieces, [Some(vec![7]), Some(vec![8, 9]), None]);
 }

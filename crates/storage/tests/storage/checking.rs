@@ -207,7 +207,7 @@ fn an_untouched_store_is_clean() {
     assert_eq!(report.findings, []);
     assert_eq!(
         (report.record_count, report.package_count),
-        (position(open(&place.file()).as_ref()), 1)
+        (position(open(&place.file()).as_ref()), 2)
     );
     assert!(report.record_count > 184 + 10);
 }
@@ -396,14 +396,14 @@ fn a_damaged_piece_of_a_package_or_of_the_outcomes_of_a_bulk_is_found() {
         // The text is the same when joined, but whoever reads piece by piece stops before the gap.
         "UPDATE package_chunk SET piece = piece + 1000 WHERE piece > 0",
     ] {
-        finds(edits, &["its package is not the one it names"]);
+        finds(edits, &["its document is not the one it names"]);
     }
     for edits in [
         "DELETE FROM package_chunk WHERE position = (SELECT min(position) FROM package_chunk)",
         "UPDATE package_chunk SET bytes = (SELECT bytes FROM package_chunk WHERE piece = 1) \
          WHERE position = (SELECT min(position) FROM package_chunk)",
     ] {
-        finds(edits, &["its outcomes are not those it names"]);
+        finds(edits, &["its document is not the one it names"]);
     }
 }
 
@@ -411,7 +411,7 @@ fn a_damaged_piece_of_a_package_or_of_the_outcomes_of_a_bulk_is_found() {
 fn a_package_that_is_called_imported_is_checked_all_the_same() {
     finds(
         "UPDATE evidence SET imported = 1; DELETE FROM package_chunk WHERE piece = 1",
-        &["its package is not the one it names"],
+        &["its document is not the one it names"],
     );
 }
 

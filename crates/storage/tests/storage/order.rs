@@ -162,7 +162,11 @@ fn model(log: &[Value], recorded_at: Timestamp) -> (View, u64) {
             Projection::Acknowledgement(facts) => {
                 acks.push((facts.answer.acknowledged_at.min(recorded_at), position, *facts));
             }
-            Projection::None => {}
+            Projection::Export(_)
+            | Projection::Deliveries(_)
+            | Projection::Reference(_)
+            | Projection::Packet(_)
+            | Projection::None => {}
         }
     }
     acks.sort_by_key(|(effective_at, position, _)| (*effective_at, *position));

@@ -52,8 +52,48 @@ fn fresh(place: &Place) -> Connection {
     Connection::open(place.file()).unwrap()
 }
 
-/// A small store with something in every table.
-fn evidence() -> Vec<Value> {
+/// Something for every table of a format; what a later one adds stands behind what the earlier ones had.
+fn evidence(format: i64) -> Vec<Value> {
+    let mut records = evidence_of_routes();
+    if format >= 2 {
+        records.extend(evidence_of_releases());
+    }
+    records
+}
+
+fn evidence_of_releases() -> Vec<Value> {
+    let reporting = "go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-";
+    let delivery = |id: &str, success: bool, code: u16, at: &str| {
+        json!({
+            "session_id": id, "created_at": at, "metadata_kind": "release-connector-delivery",
+            "connector_delivery_source":
+                "go_backend_rollback_drill_acknowledgement_audit_final_reporting_auditor_export",
+            "event_id": "gordackfinalauditor-1", "delivery_success": success, "providers": ["webhook"],
+            "failed_providers": if success { json!([]) } else { json!(["webhook"]) }, "status_codes": [code],
+        })
+    };
+    vec![
+        json!({
+            "session_id": "gordackfinalauditor-1", "created_at": "2026-06-01T10:10:00Z",
+            "metadata_kind": format!("{reporting}auditor-export"), "verification_state": "verified",
+            "export_hash": "ab".repeat(32), "release_record_ref": "REL-1",
+        }),
+        delivery("rcd-1", true, 200, "2026-06-01T10:15:00Z"),
+        delivery("rcd-2", false, 503, "2026-06-01T10:20:00Z"),
+        json!({
+            "session_id": "gordackfinalarchive-1", "created_at": "2026-06-01T10:30:00Z",
+            "metadata_kind": format!("{reporting}immutable-archive-reference"),
+            "export_id": "gordackfinalauditor-1", "archive_ref": "worm://a/1", "archive_hash": "",
+            "retention_until": "2033-01-01T00:00:00Z", "legal_hold": false, "release_record_ref": "REL-1",
+        }),
+        json!({
+            "session_id": "gordackfinalrecord-1", "created_at": "2026-06-01T10:05:00Z",
+            "metadata_kind": format!("{reporting}release-record-attachment"), "release_record_ref": "REL-1",
+        }),
+    ]
+}
+
+fn evidence_of_routes() -> Vec<Value> {
     let ack = |id, plan, provider, owner, said, text| {
         Ack {
             id,
@@ -131,9 +171,9 @@ fn evidence() -> Vec<Value> {
     ]
 }
 
-fn small_store(place: &Place) {
+fn small_store(place: &Place, format: i64) {
     let store = open(&place.file());
-    append(store.as_ref(), evidence(), noon());
+    append(store.as_ref(), evidence(format), noon());
     write(store.as_ref(), |tx| {
         tx.store_pieces(8, &mut [Ok(pack(b"{\"routes\"")), Ok(pack(b":[]}"))].into_iter())
     })
@@ -170,17 +210,17 @@ fn the_ladder_climbed_step_by_step_is_the_fresh_schema() {
 #[test]
 fn the_golden_file_of_this_format_is_what_this_version_writes() {
     let place = Place::new();
-    small_store(&place);
+    small_store(&place, FORMAT);
     let connection = Connection::open(place.file()).unwrap();
     assert_golden(&format!("format-{FORMAT}.sql"), &dump(&connection));
 }
 
 #[test]
 fn a_database_of_every_format_becomes_this_one() {
-    let place = Place::new();
-    small_store(&place);
-    let expected = open(&place.file());
     for format in 1..=FORMAT {
+        let place = Place::new();
+        small_store(&place, format);
+        let expected = open(&place.file());
         let name = format!("format-{format}.sql");
         let script =
             std::fs::read_to_string(golden(&name)).unwrap_or_else(|_| panic!("there is no `{name}`"));
@@ -202,4 +242,25 @@ fn a_database_of_every_format_becomes_this_one() {
         let connection = Connection::open(old.file()).unwrap();
         assert_golden("schema.sql", &schema_dump(&connection));
     }
+}
+
+#[test]
+fn an_upgrade_fills_the_tables_of_releases_from_the_evidence_that_is_there() {
+    let place = Place::new();
+    small_store(&place, FORMAT);
+    let connection = Connection::open(place.file()).unwrap();
+    let expected = dump(&connection);
+    // What format 1 had: the same evidence, and nothing that follows from exports, deliveries and references.
+    connection
+        .execute_batch(
+            "DROP TABLE auditor_export; DROP TABLE delivery; DROP TABLE undelivered; DROP TABLE archive_reference; \
+             DROP TABLE custody; DROP TABLE packet; DROP INDEX acknowledgement_undo; \
+             ALTER TABLE acknowledgement DROP COLUMN undoes; DROP TABLE kept_answer_piece; DROP TABLE kept_answer; \
+             DELETE FROM counter WHERE name = 'archive_lasting_alerts'; \
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+    drop(connection);
+    drop(open(&place.file()));
+    assert!(dump(&Connection::open(place.file()).unwrap()) == expected);
 }
