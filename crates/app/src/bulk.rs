@@ -488,7 +488,7 @@ impl Running<'_> {
         });
         match (tx, document) {
             (Tx::Write(tx), Some(document)) if !self.is_blocked() => {
-                tx.append_prepared(&self.preparation.prepare(&document), at)?;
+                tx.append_prepared(&self.preparation.prepare(&document), target, at)?;
             }
             // Ids of records that will never be written would only mislead.
             _ => outcome.acknowledgement_id.clear(),
