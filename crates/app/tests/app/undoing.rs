@@ -102,7 +102,7 @@ fn answer(service: &Service, command: UndoBulk) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn replaying_the_evidence_gives_what_the_tables_hold_after_any_schedule_of_bulk_acknowledgement_and_undo(
