@@ -243,7 +243,7 @@ impl Bench {
                 "answer {size:.1} MB; highest memory {memory:.0} MB; slowest read meanwhile {}",
                 shown(reads)
             );
-            let (whole, bare) = self.compared(
+            let (whole, floored) = self.compared(
                 &format!("bulk of {name} by filter"),
                 service,
                 floor.clone(),
@@ -260,7 +260,7 @@ impl Bench {
                 routes,
                 whole,
                 brief,
-                bare,
+                bare: floored,
                 memory,
             });
         }

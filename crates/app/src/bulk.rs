@@ -501,6 +501,58 @@ impl Running<'_> {
         self.command.mode == BulkMode::Strict && !self.blocked.is_empty()
     }
 
+    /// Goes over the selection once; gives how many listed routes named nothing new.
+    fn go_over(&mut self, app: &App, tx: &mut Tx<'_>, hasher: &mut SelectionHasher) -> Result<u64, AppError> {
+        self.spool.text(b"[").map_err(AppError::Spool)?;
+        let mut repeated_count = 0;
+        let at = self.answer.at;
+        match &self.command.selection {
+            BulkSelection::Listed(listed) => {
+                let found = listed
+                    .iter()
+                    .map(|item| find(tx.state(), item))
+                    .collect::<Result<_, _>>()?;
+                let selection = Selection::listed(listed, found)?;
+                repeated_count = selection.repeated;
+                hash_listed(hasher, &selection, listed);
+                for element in &selection.elements {
+                    match element {
+                        Selected::Nothing(index, reason) => {
+                            if let Some(item) = listed.get(*index) {
+                                self.told(not_found(item, *reason))?;
+                            }
+                        }
+                        Selected::Route(tracked, index) => {
+                            let item = index.and_then(|index| listed.get(index));
+                            self.route(app, tx, &Target::from(tracked.as_ref()), item)?;
+                        }
+                    }
+                }
+            }
+            BulkSelection::Filter(filter) => {
+                let filter = filter.clone().or_deliver();
+                let mut after = None;
+                loop {
+                    let page = targets(tx.state(), &filter, after.as_ref(), at)?;
+                    let Some(last) = page.last() else { break };
+                    after = Some(RouteCursor {
+                        created_at: last.created_at,
+                        route_id: last.route_id.clone(),
+                    });
+                    for target in &page {
+                        hasher.route(target);
+                        self.route(app, tx, target, None)?;
+                    }
+                    if self.counts.matched_count > MAX_FILTERED_ROUTES {
+                        let counts = tx.state().count_routes(&filter, Cycles::Current, at)?;
+                        return Err(AppError::TooManyRoutes(counts.total()));
+                    }
+                }
+            }
+        }
+        Ok(repeated_count)
+    }
+
     fn told(&mut self, outcome: RouteOutcome) -> Result<(), AppError> {
         let first = self.counts.matched_count == 0;
         self.spool.entry(&outcome, first).map_err(AppError::Spool)?;
@@ -534,52 +586,7 @@ fn run(app: &App, tx: &mut Tx<'_>, command: &Bulk) -> Result<LongAnswer, AppErro
         counts: OutcomeCounts::default(),
         blocked: Vec::new(),
     };
-    running.spool.text(b"[").map_err(AppError::Spool)?;
-    let mut repeated_count = 0;
-    match &command.selection {
-        BulkSelection::Listed(listed) => {
-            let found = listed
-                .iter()
-                .map(|item| find(tx.state(), item))
-                .collect::<Result<_, _>>()?;
-            let selection = Selection::listed(listed, found)?;
-            repeated_count = selection.repeated;
-            hash_listed(&mut hasher, &selection, listed);
-            for element in &selection.elements {
-                match element {
-                    Selected::Nothing(index, reason) => {
-                        if let Some(item) = listed.get(*index) {
-                            running.told(not_found(item, *reason))?;
-                        }
-                    }
-                    Selected::Route(tracked, index) => {
-                        let item = index.and_then(|index| listed.get(index));
-                        running.route(app, tx, &Target::from(tracked.as_ref()), item)?;
-                    }
-                }
-            }
-        }
-        BulkSelection::Filter(filter) => {
-            let filter = filter.clone().or_deliver();
-            let mut after = None;
-            loop {
-                let page = targets(tx.state(), &filter, after.as_ref(), at)?;
-                let Some(last) = page.last() else { break };
-                after = Some(RouteCursor {
-                    created_at: last.created_at,
-                    route_id: last.route_id.clone(),
-                });
-                for target in &page {
-                    hasher.route(target);
-                    running.route(app, tx, target, None)?;
-                }
-                if running.counts.matched_count > MAX_FILTERED_ROUTES {
-                    let counts = tx.state().count_routes(&filter, Cycles::Current, at)?;
-                    return Err(AppError::TooManyRoutes(counts.total()));
-                }
-            }
-        }
-    }
+    let repeated_count = running.go_over(app, tx, &mut hasher)?;
     let (selection_digest, snapshot) = hasher.finish();
     if let Some(expected) = expected
         && expected != selection_digest
@@ -634,7 +641,7 @@ fn run(app: &App, tx: &mut Tx<'_>, command: &Bulk) -> Result<LongAnswer, AppErro
     finish(
         tx,
         EvidenceKind::BulkAcknowledgement,
-        document.record().into_value(),
+        &document.record().into_value(),
         at,
         pieces,
         (running.counts.changed_count, command.dry_run, command.minimal),
@@ -645,21 +652,21 @@ fn run(app: &App, tx: &mut Tx<'_>, command: &Bulk) -> Result<LongAnswer, AppErro
 fn finish(
     tx: &mut Tx<'_>,
     kind: EvidenceKind,
-    record: Value,
+    record: &Value,
     at: Timestamp,
     mut pieces: Pieces,
     (changed, dry_run, minimal): (u64, bool, bool),
 ) -> Result<LongAnswer, AppError> {
     let outcomes = match tx {
         Tx::Write(tx) if changed > 0 => {
-            let position = append_own(*tx, &record, at)?;
+            let position = append_own(*tx, record, at)?;
             tx.store_pieces(position, &mut pieces)?;
             Outcomes::Stored(position)
         }
         _ => Outcomes::Spooled(Arc::new(Mutex::new(pieces))),
     };
     // What is answered now and what is answered again is the same text: the members in the order of the record.
-    let text = cavra_evidence::canonical::canonical_value(&record)
+    let text = cavra_evidence::canonical::canonical_value(record)
         .map_err(|error| StorageError::Canonical(Box::new(error)))?;
     let record = serde_json::from_str(&text)
         .map_err(|_| StorageError::Corrupt("a record of ours is not JSON".to_owned()))?;
@@ -791,7 +798,7 @@ fn undo(app: &App, tx: &mut dyn WriteTx, command: &UndoBulk) -> Result<LongAnswe
     finish(
         &mut Tx::Write(tx),
         EvidenceKind::BulkUndo,
-        document.record().into_value(),
+        &document.record().into_value(),
         at,
         pieces,
         (counts.changed_count, false, command.minimal),

@@ -272,10 +272,9 @@ const fn decide_in(state: Option<StateName>, current: bool, said: AckState) -> (
 /// What a transition is to whoever asked for it.
 pub const fn outcome_of(transition: Transition) -> (Outcome, OutcomeReason) {
     match transition {
-        Transition::Change => (Outcome::Changed, OutcomeReason::None),
+        Transition::Change | Transition::Undo => (Outcome::Changed, OutcomeReason::None),
         Transition::Repeat => (Outcome::Already, OutcomeReason::AlreadyInState),
         Transition::Final => (Outcome::Refused, OutcomeReason::ResolvedIsFinal),
-        Transition::Undo => (Outcome::Changed, OutcomeReason::None),
         Transition::Stale => (Outcome::Refused, OutcomeReason::ChangedSince),
     }
 }

@@ -225,6 +225,9 @@ mod tests {
         (digest, snapshot.unwrap())
     }
 
+    /// What an operator has looked at.
+    type Seen = (RouteFilter, String, Snapshot, BTreeMap<RouteId, u64>);
+
     /// One thing that one of two operators does.
     #[derive(Debug, Clone)]
     enum Step {
@@ -287,7 +290,7 @@ mod tests {
         ) {
             let mut world = world;
             // What each operator has seen: the filter, the digest, and the revision of each route.
-            let mut seen: [Option<(RouteFilter, String, Snapshot, BTreeMap<RouteId, u64>)>; 2] = [None, None];
+            let mut seen: [Option<Seen>; 2] = [None, None];
             for (number, (operator, step)) in (0_u64..).zip(steps) {
                 match step {
                     Step::Look(filter, at) => {

@@ -431,11 +431,11 @@ fn a_client_that_has_the_answer_is_told_so_until_something_changes() {
         "/acknowledgements/bulk/{}",
         bulk["bulk_id"].as_str().unwrap()
     ));
-    for target in [
-        b("/dashboard"),
-        b("/routes?limit=500"),
-        b("?limit=50"),
-        report.clone(),
+    for (target, state) in [
+        (b("/dashboard"), "dismissed"),
+        (b("/routes?limit=500"), "acknowledged"),
+        (b("?limit=50"), "escalated"),
+        (report.clone(), ""),
     ] {
         let first = server.send(&Request::get(&target));
         let tag = first
