@@ -5,11 +5,13 @@ mod app {
     mod acknowledging;
     mod bulk;
     mod importing;
+    mod once;
     mod packages;
     mod planning;
     mod releasing;
     mod replay;
     mod scope;
     mod support;
+    mod undoing;
     mod viewing;
 }

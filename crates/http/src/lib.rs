@@ -23,6 +23,7 @@ use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
 mod authenticate;
+mod context;
 pub mod error;
 mod extract;
 mod handlers;
@@ -230,9 +231,18 @@ fn cors(origins: &[String]) -> Cors {
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             header::ACCEPT,
+            header::IF_NONE_MATCH,
             middleware::REQUEST_ID,
+            context::IDEMPOTENCY_KEY,
+            context::PREFER,
         ])
-        .expose_headers([middleware::REQUEST_ID])
+        .expose_headers([
+            middleware::REQUEST_ID,
+            header::ETAG,
+            context::KEY_EXPIRES,
+            context::REPLAYED,
+            context::PREFERENCE_APPLIED,
+        ])
         .block_on_origin_mismatch(false)
         .max_age(600);
     for origin in origins {
