@@ -253,11 +253,10 @@ impl Problem {
     pub fn respond(&self, request_id: &str) -> HttpResponse {
         let (mut counts, mut outcomes, mut report, mut allow) = (None, None, None, None);
         match self.more.as_deref() {
-            None => {}
+            None | Some(More::RetryAfter(_) | More::Needs(_)) => {}
             Some(More::Bulk(of, blocked)) => (counts, outcomes) = (Some(*of), Some(blocked.clone())),
             Some(More::Import(found)) => report = Some(found.clone()),
             Some(More::Allow(methods)) => allow = Some(methods),
-            Some(More::RetryAfter(_) | More::Needs(_)) => {}
         }
         let document = ProblemDocument {
             kind: format!("urn:cavra:problem:{}", self.code.as_str()),
