@@ -13,6 +13,10 @@ use serde::Deserialize;
 use crate::arguments::{Api, LogFormat};
 
 /// The file's options; unknown ones are refused.
+#[expect(
+    clippy::struct_field_names,
+    reason = "fields are named like the options, and one of those is a file"
+)]
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -80,7 +84,7 @@ pub(crate) fn options(api: Api) -> anyhow::Result<Options> {
             .collect()
     };
     // As published, an empty name is none.
-    let named = |given: Option<OsString>, file: Option<PathBuf>| {
+    let path_of = |given: Option<OsString>, file: Option<PathBuf>| {
         let path = given.map(PathBuf::from).or(file);
         path.filter(|path| !path.as_os_str().is_empty())
     };
@@ -123,8 +127,8 @@ pub(crate) fn options(api: Api) -> anyhow::Result<Options> {
             .or(file.public_api_base_url)
             .unwrap_or_default(),
         allowed_hosts: names(api.allowed_hosts, file.allowed_hosts),
-        oidc_config: named(api.oidc_config, file.oidc_config),
-        rbac_file: named(api.rbac_file, file.rbac_file),
+        oidc_config: path_of(api.oidc_config, file.oidc_config),
+        rbac_file: path_of(api.rbac_file, file.rbac_file),
         anonymous_read: api.anonymous_read.or(file.anonymous_read).unwrap_or(false),
         workers,
         log: api.log.or(file.log).unwrap_or_else(|| "info".to_owned()),

@@ -266,12 +266,11 @@ impl Problem {
         let (mut counts, mut outcomes, mut report, mut allow) = (None, None, None, None);
         let mut difference = None;
         match self.more.as_deref() {
-            None => {}
+            None | Some(More::RetryAfter(_) | More::Needs(_)) => {}
             Some(More::Bulk(of, blocked)) => (counts, outcomes) = (Some(*of), Some(blocked.clone())),
             Some(More::Difference(found)) => difference = Some(found.clone()),
             Some(More::Import(found)) => report = Some(found.clone()),
             Some(More::Allow(methods)) => allow = Some(methods),
-            Some(More::RetryAfter(_) | More::Needs(_)) => {}
         }
         let document = ProblemDocument {
             kind: format!("urn:cavra:problem:{}", self.code.as_str()),

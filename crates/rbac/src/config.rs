@@ -18,7 +18,7 @@ pub const CALLBACK_PATH: &str = "/console/callback";
 /// The file as it is written. Unknown keys are refused.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct Written {
     issuer: String,
     audience: OneOrMany,
     jwks: Option<Value>,
@@ -127,7 +127,7 @@ impl OidcConfig {
     /// [`ConfigError`] names the key at fault, and never repeats a value.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let source = Source::new(path);
-        let file: File = source.read(source.value()?)?;
+        let file: Written = source.read(source.value()?)?;
         let issuer = issuer(&source, &file.issuer)?;
         let rules = rules(&source, &file)?;
         let keys = keys(&source, &file)?;
@@ -211,7 +211,7 @@ fn issuer(source: &Source, text: &str) -> Result<Url, ConfigError> {
     }
 }
 
-fn rules(source: &Source, file: &File) -> Result<Rules, ConfigError> {
+fn rules(source: &Source, file: &Written) -> Result<Rules, ConfigError> {
     let audiences = match &file.audience {
         OneOrMany::One(one) => vec![one.clone()],
         OneOrMany::Many(several) => several.clone(),
@@ -274,7 +274,7 @@ fn rules(source: &Source, file: &File) -> Result<Rules, ConfigError> {
     })
 }
 
-fn keys(source: &Source, file: &File) -> Result<KeySource, ConfigError> {
+fn keys(source: &Source, file: &Written) -> Result<KeySource, ConfigError> {
     let keys = match (&file.jwks, &file.jwks_path) {
         // As published: what is written in the file itself goes first.
         (Some(jwks), _) => KeySet::parse(jwks).map_err(|error| source.key("jwks", error.to_string()))?,
@@ -294,7 +294,7 @@ fn keys(source: &Source, file: &File) -> Result<KeySource, ConfigError> {
     Ok(KeySource::Static(keys))
 }
 
-fn fetch_rules(source: &Source, file: &File) -> Result<FetchRules, ConfigError> {
+fn fetch_rules(source: &Source, file: &Written) -> Result<FetchRules, ConfigError> {
     let seconds =
         |key, given, default, range| within(source, key, given, default, range).map(Duration::from_secs);
     let ca = file
@@ -322,7 +322,7 @@ fn fetch_rules(source: &Source, file: &File) -> Result<FetchRules, ConfigError> 
     })
 }
 
-fn sign_in(source: &Source, file: File) -> Result<Option<SignInRules>, ConfigError> {
+fn sign_in(source: &Source, file: Written) -> Result<Option<SignInRules>, ConfigError> {
     let Some(client_id) = file.client_id else {
         let orphan = [
             ("client_secret_file", file.client_secret_file.is_some()),

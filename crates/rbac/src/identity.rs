@@ -171,7 +171,7 @@ impl Caller {
     ///
     /// # Errors
     /// [`NotPublicSafe`] when the name is.
-    pub fn actor(&self, field: &'static str, name: &str) -> Result<Actor, NotPublicSafe> {
+    pub fn actor(self, field: &'static str, name: &str) -> Result<Actor, NotPublicSafe> {
         match self {
             Self::Local => Actor::local(field, name),
             Self::Anonymous => Actor::anonymous(field, name),

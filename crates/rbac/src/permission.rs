@@ -130,6 +130,7 @@ impl Role {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::fmt::Write as _;
 
     use super::*;
 
@@ -150,7 +151,7 @@ mod tests {
             let mut line = format!("{:24}", permission.as_str());
             for role in Role::ALL {
                 let mark = if role.has(*permission) { role.as_str() } else { "-" };
-                line.push_str(&format!(" {mark:18}"));
+                write!(line, " {mark:18}").unwrap();
             }
             matrix.push_str(line.trim_end());
             matrix.push('\n');

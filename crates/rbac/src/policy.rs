@@ -155,17 +155,17 @@ impl Policy {
             })?;
             mappings.insert(group, (text, role));
         }
-        let rules = match (file.repository_permissions, file.repositories) {
+        let listed = match (file.repository_permissions, file.repositories) {
             (Some(_), Some(_)) => {
                 return Err(source.key(
                     "repositories",
                     "is another name of `repository_permissions`; give one",
                 ));
             }
-            (Some(rules), None) | (None, Some(rules)) => rules,
+            (Some(listed), None) | (None, Some(listed)) => listed,
             (None, None) => Vec::new(),
         };
-        let rules = rules
+        let published = listed
             .into_iter()
             .enumerate()
             .map(|(index, rule)| rule.checked(source, index))
@@ -173,7 +173,7 @@ impl Policy {
         Ok(Self {
             mappings,
             roles,
-            rules,
+            rules: published,
         })
     }
 

@@ -246,18 +246,16 @@ fn take_apart<'a>(token: &'a str, rules: &Rules) -> Result<Parts<'a>, Reason> {
         .and_then(Algorithm::parse)
         .filter(|algorithm| rules.algorithms.contains(algorithm))
         .ok_or(Reason::Algorithm)?;
-    let kind = match header.get("typ") {
+    let typ = match header.get("typ") {
         None => String::new(),
-        Some(Value::String(kind)) => {
-            let kind = kind.to_ascii_lowercase();
+        Some(Value::String(typ)) => {
+            let typ = typ.to_ascii_lowercase();
             // RFC 7515 4.1.9: the prefix may be left out.
-            kind.strip_prefix("application/")
-                .map(str::to_owned)
-                .unwrap_or(kind)
+            typ.strip_prefix("application/").map(str::to_owned).unwrap_or(typ)
         }
         Some(_) => return Err(Reason::Type),
     };
-    if !rules.types.contains(&kind) {
+    if !rules.types.contains(&typ) {
         return Err(Reason::Type);
     }
     let kid = match header.get("kid") {
@@ -269,7 +267,7 @@ fn take_apart<'a>(token: &'a str, rules: &Rules) -> Result<Parts<'a>, Reason> {
     Ok(Parts {
         algorithm,
         kid,
-        kind,
+        kind: typ,
         signed,
         payload,
         signature,
@@ -309,7 +307,7 @@ fn check_claims(
     let id_token = ["nonce", "at_hash", "c_hash"]
         .iter()
         .any(|claim| claims.contains_key(*claim))
-        || claims.get("typ").is_some_and(|kind| *kind == Value::from("ID"));
+        || claims.get("typ").and_then(Value::as_str) == Some("ID");
     if id_token && !rules.accept_id_tokens {
         return Err(Reason::IdToken);
     }
@@ -389,7 +387,7 @@ fn check_times(claims: &Map<String, Value>, rules: &Rules, now: Timestamp) -> Re
     Ok(expires)
 }
 
-/// A NumericDate (RFC 7519 2): a JSON number of seconds, whole or not.
+/// A `NumericDate` (RFC 7519 2): a JSON number of seconds, whole or not.
 fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<Timestamp>, Reason> {
     let Some(value) = claims.get(name) else {
         return Ok(None);

@@ -66,7 +66,7 @@ pub(super) fn environment(workspace: &Workspace) -> anyhow::Result<Tools> {
         fs::copy(workspace.path(FOLDER).join(file), folder.join(file))
             .with_context(|| format!("cannot copy {FOLDER}/{file}"))?;
     }
-    let lock = workspace.read(&format!("{FOLDER}/package-lock.json"))?;
+    let lock = workspace.read(format!("{FOLDER}/package-lock.json"))?;
     let stamp = folder.join("installed.json");
     if !fs::read_to_string(&stamp).is_ok_and(|installed| installed == lock) {
         println!("installing the packages of {FOLDER}/package-lock.json");

@@ -333,3 +333,29 @@ fn the_flags_of_the_session_equal_what_the_routes_do() {
         }
     }
 }
+
+#[test]
+fn a_package_says_of_each_answer_whether_its_actor_was_proven() {
+    let site = Site::start();
+    site.taken(&ack().bearer(&site.operator()));
+    let body = json!({ "schedule_id": "fraud-scoring-monthly", "generated_by": "somebody else" });
+    let request =
+        Request::post(&b("/acknowledgements/audit-package"), body.to_string()).bearer(&site.auditor());
+    let answer = site.send(&request).ok();
+    assert_eq!(answer["actor"]["subject"], "auditor");
+    assert_eq!(answer["audit_package"]["generated_by"], "auditor@example.test");
+    let proven: Vec<&Value> = answer["audit_package"]["routes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|route| route["acknowledgements"].as_array().unwrap())
+        .filter(|answer| answer["verified"] == true)
+        .collect();
+    assert!(!proven.is_empty(), "{answer}");
+    for answer in proven {
+        assert_eq!(
+            (&answer["issuer"], &answer["subject"]),
+            (&json!(super::site::ISSUER), &json!("operator"))
+        );
+    }
+}
