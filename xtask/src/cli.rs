@@ -94,6 +94,10 @@ enum Command {
         /// Measure again with so many more evidence records in the store
         #[arg(long, default_value_t = 0, value_name = "COUNT")]
         extra_records: usize,
+
+        /// Measure retry plans and archive health over so many exports, with two deliveries and one reference each
+        #[arg(long, default_value_t = 0, value_name = "COUNT")]
+        exports: usize,
     },
 
     /// Compares this service with its floors: bare SQLite for the same rows, in the same run
@@ -126,7 +130,10 @@ impl Cli {
             Command::Openapi { check } => golden::openapi(&workspace, golden::Build::Alone, check),
             Command::Schemas { check } => golden::schemas(&workspace, golden::Build::Alone, check),
             Command::Fixtures { check } => fixtures::run(check),
-            Command::Measure { extra_records } => measure::run(&workspace, extra_records),
+            Command::Measure {
+                extra_records,
+                exports,
+            } => measure::run(&workspace, extra_records, exports),
             Command::Bench {
                 what,
                 seconds,

@@ -1,4 +1,5 @@
-//! `cargo xtask e2e`: a real server, driven by Schemathesis from the server's own OpenAPI document.
+//! `cargo xtask e2e`: a real server, driven by Schemathesis from the server's own OpenAPI document, and by the example of
+//! a delivery worker.
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -21,6 +22,8 @@ const REQUIREMENTS: &str = "xtask/e2e/requirements.txt";
 const CONFIGURATION: &str = "xtask/e2e/schemathesis.toml";
 /// Holds `hooks.py`.
 const HOOKS_FOLDER: &str = "xtask/e2e";
+const WORKER: &str = "docs/examples/retry_worker.py";
+const WORKER_TEST: &str = "xtask/e2e/test_retry_worker.py";
 const SEED_DATA: &str = "fixtures/quickstart.json";
 const LOG: &str = "server.log";
 
@@ -46,6 +49,9 @@ pub fn run(workspace: &Workspace, server: &Server, seed: u64) -> anyhow::Result<
         Server::Program(path) => path
             .canonicalize()
             .with_context(|| format!("there is no {}", path.display())),
+    })?;
+    step("e2e: retry worker", again, || {
+        retry_worker(workspace, &python, &program)
     })?;
     step("e2e: requests", again, || {
         drive(workspace, &python, &program, seed)
@@ -140,22 +146,48 @@ fn makes_environments(python: &str) -> bool {
     ]))
 }
 
-/// Starts the server, sends the requests and stops it again, whatever came of them.
+/// Drives the server with requests that are made from its own description.
 fn drive(workspace: &Workspace, python: &Path, program: &Path, seed: u64) -> anyhow::Result<()> {
-    let folder = workspace.target().join("e2e/run");
+    with_server(workspace, program, "run", |folder, address| {
+        send_requests(workspace, python, folder, address, seed)
+    })
+}
+
+/// Runs the worker of docs/examples against the server.
+fn retry_worker(workspace: &Workspace, python: &Path, program: &Path) -> anyhow::Result<()> {
+    with_server(workspace, program, "worker", |folder, address| {
+        process::run(
+            Command::new(python)
+                .current_dir(folder)
+                .env("PYTHONDONTWRITEBYTECODE", "1")
+                .arg(workspace.path(WORKER_TEST))
+                .arg(address)
+                .arg(workspace.path(WORKER))
+                .arg(folder),
+        )
+    })
+}
+
+/// Starts a server on the seed data in a folder of its own, does the work and stops it again, whatever came of it.
+fn with_server(
+    workspace: &Workspace,
+    program: &Path,
+    name: &str,
+    work: impl FnOnce(&Path, &str) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let folder = workspace.target().join("e2e").join(name);
     if folder.exists() {
         fs::remove_dir_all(&folder).context("cannot remove what the last run left")?;
     }
     fs::create_dir_all(&folder)?;
-    serve(workspace, python, program, &folder, seed).inspect_err(|_| show_log(&folder.join(LOG)))
+    serve(workspace, program, &folder, work).inspect_err(|_| show_log(&folder.join(LOG)))
 }
 
 fn serve(
     workspace: &Workspace,
-    python: &Path,
     program: &Path,
     folder: &Path,
-    seed: u64,
+    work: impl FnOnce(&Path, &str) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let data = workspace.path(SEED_DATA);
     if !data.is_file() {
@@ -163,7 +195,7 @@ fn serve(
     }
     let (mut server, address) = start(program, folder, &data)?;
     println!("the server listens on {address}");
-    let requests = send_requests(workspace, python, folder, &address, seed);
+    let requests = work(folder, &address);
     let stopped = stop(&mut server);
     match (requests, stopped) {
         (Ok(()), Ok(())) => {

@@ -24,7 +24,7 @@ const RUNS: usize = 7;
 pub(crate) const BASE: &str = "/runtime/go-pilot/rollback-drill-notifications";
 
 /// Builds, generates, measures, prints.
-pub fn run(workspace: &Workspace, extra_records: usize) -> anyhow::Result<()> {
+pub fn run(workspace: &Workspace, extra_records: usize, exports: usize) -> anyhow::Result<()> {
     process::run(process::cargo(workspace.root()).args(["build", "--release", "--bins"]))?;
     let folder = workspace.target().join("measure");
     if folder.exists() {
@@ -39,6 +39,9 @@ pub fn run(workspace: &Workspace, extra_records: usize) -> anyhow::Result<()> {
     }
     sample(&program("cavra-sample"), &folder, &mut table)?;
     served(&program("cavra"), &folder, extra_records, &mut table)?;
+    if exports > 0 {
+        releases(&program("cavra"), &folder, exports, &mut table)?;
+    }
     println!("\n{}\n", machine()?);
     println!("Durability: SQLite in WAL mode, synchronous=FULL. Medians of {RUNS} runs.\n");
     print!("{}", table.0);
@@ -328,6 +331,125 @@ fn operations(
         &format!("{:.1} MB", running.memory("VmHWM:")?),
     );
     running.stop()
+}
+
+/// What a release manager and an auditor ask of a store with many exports.
+fn releases(program: &Path, folder: &Path, exports: usize, table: &mut Table) -> anyhow::Result<()> {
+    let database = folder.join("releases.db");
+    let database = database.to_str().context("the folder's name is not UTF-8")?;
+    let store = folder.join("releases.ndjson");
+    published_exports(&store, exports)?;
+    let stopwatch = Stopwatch::start();
+    import(program, &store, database)?;
+    let of = format!(
+        "{exports} exports, {} deliveries, {exports} references",
+        exports * 2
+    );
+    table.row(
+        &format!("`cavra import` of {of}"),
+        &format!("{:.1} s", stopwatch.seconds()),
+    );
+    let listen = [
+        "api",
+        "--listen",
+        "127.0.0.1:0",
+        "--log",
+        "warn",
+        "--database",
+        database,
+    ];
+    let running = Running::start(program, folder, &listen)?;
+    running.send("/health", None)?;
+    table.row(
+        &format!("idle memory, {of}"),
+        &format!("{:.1} MB", running.memory("VmRSS:")?),
+    );
+    let base = format!("{BASE}/acknowledgements/audit-delivery");
+    let asked = json!({ "generated_by": "measure" });
+    let health = format!("{base}/final-reporting-archive-reference-health");
+    for (what, path, body) in [
+        (
+            "retry plan, stored",
+            format!("{base}/final-reporting-auditor-export/delivery-retry-plan"),
+            Some(&asked),
+        ),
+        ("archive health, stored", health.clone(), Some(&asked)),
+        (
+            "archive health, not stored",
+            format!("{health}?persist=false"),
+            None,
+        ),
+        ("dashboard", format!("{BASE}/dashboard"), None),
+        ("first page of history (50)", BASE.to_owned(), None),
+    ] {
+        let mut seconds = Vec::new();
+        let mut bytes = 0;
+        for _ in 0..RUNS {
+            let (took, answer) = running.send(&path, body)?;
+            bytes = answer.len();
+            seconds.push(took);
+        }
+        let size = mega(u64::try_from(bytes).unwrap_or_default());
+        table.row(&format!("{what}, {size:.1} MB; {of}"), &milliseconds(seconds));
+    }
+    table.row(
+        &format!("highest memory, {of}"),
+        &format!("{:.1} MB", running.memory("VmHWM:")?),
+    );
+    running.stop()
+}
+
+/// Published exports, each with two failed deliveries and one reference. Every decision and about half of the
+/// references need a word: a third has no hash, a fifth no retention.
+fn published_exports(path: &Path, count: usize) -> anyhow::Result<()> {
+    let reporting = "go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-";
+    let mut out = BufWriter::new(File::create(path)?);
+    for number in 0..count {
+        let export_id = format!("gordackfinalauditor-{number:07}");
+        let release = format!("REL-{}", number / 100);
+        let hash = format!("{number:064x}");
+        writeln!(
+            out,
+            "{}",
+            json!({
+                "metadata_kind": format!("{reporting}auditor-export"), "session_id": export_id, "export_id": export_id,
+                "created_at": "2026-05-01T08:00:00+00:00", "signer": "ana@example.org", "export_hash": hash,
+                "verification_state": "verified", "release_record_ref": release,
+                "verification_id": format!("gordackfinalpacket-{number:07}"),
+            })
+        )?;
+        for (attempt, minute) in [("a", 10), ("b", 40)] {
+            let at = format!("2026-05-01T08:{minute}:00+00:00");
+            writeln!(
+                out,
+                "{}",
+                json!({
+                    "metadata_kind": "release-connector-delivery", "session_id": format!("rcd-{number:07}-{attempt}"),
+                    "connector_delivery_source":
+                        "go_backend_rollback_drill_acknowledgement_audit_final_reporting_auditor_export",
+                    "created_at": at, "event_id": export_id, "export_id": export_id, "delivery_success": false,
+                    "providers": ["webhook"], "failed_providers": ["webhook"], "status_codes": [503],
+                    "delivery": { "success": false, "deliveries": [{
+                        "provider": "webhook", "success": false, "status_code": 503, "attempt_count": 1,
+                        "completed_at": at,
+                    }] },
+                })
+            )?;
+        }
+        writeln!(
+            out,
+            "{}",
+            json!({
+                "metadata_kind": format!("{reporting}immutable-archive-reference"),
+                "session_id": format!("gordackfinalarchive-{number:07}"), "created_at": "2026-05-01T09:00:00+00:00",
+                "export_id": export_id, "archive_ref": format!("worm://archive/{number}"), "legal_hold": false,
+                "archive_provider": "operator_archive", "release_record_ref": release,
+                "archive_hash": if number % 3 == 0 { "" } else { &hash },
+                "retention_until": if number % 5 == 0 { "" } else { "2033-01-01T00:00:00Z" },
+            })
+        )?;
+    }
+    Ok(out.flush()?)
 }
 
 /// Published plans with 100 routes each.

@@ -140,7 +140,6 @@ impl<'a> Writing<'a> {
         interpreted: &Interpreted,
     ) -> Result<(), StorageError> {
         match &interpreted.projection {
-            Projection::None => Ok(()),
             Projection::Export(export) => self.export_arrives(position, imported, export),
             Projection::Deliveries(deliveries) => self.deliveries_arrive(position, deliveries),
             Projection::Reference(reference) => self.reference_arrives(position, reference),
@@ -148,7 +147,7 @@ impl<'a> Writing<'a> {
             Projection::Packet(release) if imported => {
                 self.packet_arrives(position, interpreted.created_at, &interpreted.kind, release)
             }
-            Projection::Packet(_) => Ok(()),
+            Projection::Packet(_) | Projection::None => Ok(()),
             Projection::Plan(plan) => {
                 self.count_route_evidence(position);
                 self.plan_arrives(position, plan)
