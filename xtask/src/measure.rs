@@ -401,7 +401,7 @@ fn releases(program: &Path, folder: &Path, exports: usize, table: &mut Table) ->
 
 /// Published exports, each with two failed deliveries and one reference. Every decision and about half of the
 /// references need a word: a third has no hash, a fifth no retention.
-fn published_exports(path: &PathBuf, count: usize) -> anyhow::Result<()> {
+fn published_exports(path: &Path, count: usize) -> anyhow::Result<()> {
     let reporting = "go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-";
     let mut out = BufWriter::new(File::create(path)?);
     for number in 0..count {

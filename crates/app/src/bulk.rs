@@ -40,7 +40,10 @@ use crate::text::{LongText, Shown};
 use crate::{App, AppError, append_own, transaction_time};
 
 /// How many routes are read at a time.
-const PAGE: u64 = 1_000;
+const PAGE: usize = 1_000;
+
+/// How many acknowledgements of a bulk are looked at at a time.
+const UNDONE_AT_ONCE: u64 = 1_000;
 
 /// How many blocked routes an error names; its counts are over all.
 const NAMED_BLOCKED: usize = MAX_LISTED_ROUTES;
@@ -547,6 +550,10 @@ impl Running<'_> {
                         let counts = tx.state().count_routes(&filter, Cycles::Current, at)?;
                         return Err(AppError::TooManyRoutes(counts.total()));
                     }
+                    // A page that is not full is the last one.
+                    if page.len() < PAGE {
+                        break;
+                    }
                 }
             }
         }
@@ -710,7 +717,7 @@ fn targets(
 ) -> Result<Vec<Target>, StorageError> {
     let query = RouteQuery {
         after,
-        limit: Some(PAGE),
+        limit: u64::try_from(PAGE).ok(),
         ..RouteQuery::all(filter, Cycles::Current, now)
     };
     let mut page = Vec::new();
@@ -760,7 +767,7 @@ fn undo(app: &App, tx: &mut dyn WriteTx, command: &UndoBulk) -> Result<LongAnswe
     // The acknowledgements of a bulk stand right before its own record.
     let mut next = record.position - changed;
     while next < record.position {
-        let last = (next + PAGE).min(record.position) - 1;
+        let last = (next + UNDONE_AT_ONCE).min(record.position) - 1;
         let mut page: Vec<Undoable> = Vec::new();
         tx.state().visit_undoable(next, last, &mut |undoable| {
             page.push(undoable);

@@ -131,7 +131,7 @@ pub(crate) fn pieces(app: web::Data<App>, text: LongText) -> impl Stream<Item = 
 }
 
 /// Members that go on changing while nothing happens. A client that has the rest can work them out.
-const VOLATILE: [&str; 2] = ["age_minutes", "generated_at"];
+const VOLATILE: [&str; 3] = ["age_minutes", "generated_at", "routes_as_of"];
 
 fn without_volatile(value: &mut Value) {
     match value {
