@@ -191,11 +191,6 @@ impl Server {
         self.send(&Request::post(target, body.to_string()))
     }
 
-    /// Where the log stands: it moves with everything that is written.
-    pub(crate) fn position(&self) -> u64 {
-        self.app.store().reading(|tx| tx.head()).unwrap().position
-    }
-
     /// Where the log stands, how long the history is, and in which states the routes are.
     pub(crate) fn written(&self) -> Written {
         let head = self.app.store().reading(|tx| tx.head()).unwrap();
