@@ -14,7 +14,7 @@ use crate::file::ConfigError;
 use crate::identity::{Caller, Identity, Verified};
 use crate::limit::BadTokens;
 use crate::policy::Policy;
-use crate::provider::{Current, KeysUnavailable, Provider, ProviderStats};
+use crate::provider::{Asker, Current, KeysUnavailable, Provider, ProviderStats};
 use crate::session::{Begun, Callback, Full, Live, SignIn, SignedIn};
 use crate::token::{self, Reason, Refusal, Rules};
 
@@ -204,7 +204,7 @@ impl Guard {
         }
         let mut verified = token::verify(token, &current.keys, &self.rules, now);
         if let (Err(Reason::UnknownKey), Keys::Provider(provider)) = (&verified, &self.keys)
-            && let Some(newer) = provider.newer(current.generation).await
+            && let Some(newer) = provider.newer(current.generation, Asker::Stranger).await
         {
             current = newer;
             verified = token::verify(token, &current.keys, &self.rules, self.clock.now());
@@ -303,7 +303,7 @@ impl Guard {
             .as_ref()
             .is_err_and(|refusal| refusal.reason == Reason::UnknownKey);
         if let (true, Keys::Provider(provider)) = (unknown_key, &self.keys)
-            && let Some(newer) = provider.newer(current.generation).await
+            && let Some(newer) = provider.newer(current.generation, Asker::Provider).await
         {
             accepted = sign_in.accept(&exchanged, &newer, &self.rules);
         }

@@ -45,6 +45,15 @@ pub(crate) struct Current {
     pub(crate) metadata: Option<Arc<CoreProviderMetadata>>,
 }
 
+/// Who brought a key id that is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// Anybody with a token: one renewal in a while for all of them.
+    Stranger,
+    /// The provider itself, in exchange for a code: nobody else can make that happen, nor hold it up.
+    Provider,
+}
+
 /// The keys cannot be had now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeysUnavailable {
@@ -173,7 +182,7 @@ impl Provider {
     }
 
     /// Keys that may know a key id which those of `generation` do not.
-    pub(crate) async fn newer(&self, generation: u64) -> Option<Current> {
+    pub(crate) async fn newer(&self, generation: u64, asker: Asker) -> Option<Current> {
         let finished = {
             let mut state = self.shared.lock();
             let now = self.shared.clock.now();
@@ -186,10 +195,14 @@ impl Provider {
             }
             if state.in_flight {
                 self.shared.finished.subscribe()
-            } else if self.shared.cools(state.asked_at, now) || self.shared.cools(state.failed_at, now) {
+            } else if self.shared.cools(state.failed_at, now)
+                || (asker == Asker::Stranger && self.shared.cools(state.asked_at, now))
+            {
                 return None;
             } else {
-                state.asked_at = Some(now);
+                if asker == Asker::Stranger {
+                    state.asked_at = Some(now);
+                }
                 self.order(&mut state)
             }
         };
