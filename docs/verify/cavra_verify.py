@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 PAYLOAD_TYPE = "application/vnd.cavra.audit-package+json"
 SCHEMA, UNSIGNED = "cavra.signed-audit-package.v1", "cavra.unsigned"
 PLAN = "go-backend-rollback-drill-notification-plan"
-ACK = "go-backend-rollback-drill-notification-ack"
+ACK, UNDO = "go-backend-rollback-drill-notification-ack", "go-backend-rollback-drill-notification-ack-undo"
 PACKAGE = "go-backend-rollback-drill-acknowledgement-audit-package"
 STATES, EPOCH = ["acknowledged", "dismissed", "escalated", "resolved"], datetime(1970, 1, 1, tzinfo=timezone.utc)
 CATEGORIES = ["deliver", "maintenance_window", "owner_calendar", "healthy_schedule", "other"]
@@ -178,17 +178,21 @@ class Route:
     def breached(self, now): return self.state() in ("outstanding", "escalated") and now >= self.deadline
     def fold(self, history):
         """Entries are effective time, position, effect, acknowledgement; the state follows from their order."""
-        before, self.answer, self.history = self.answer, None, history
+        before, stack, self.answer, self.history = self.answer, [], None, history
         for entry in history:
             said, state = entry[3]["said"], self.reached()
-            entry[2] = "repeat" if state == said else "final" if state == "resolved" else "change"
-            if entry[2] == "change": self.answer = entry[3]
+            if said == "undone": entry[2] = "undo" if stack and stack[-1]["id"] == entry[3]["undoes"] else "stale"
+            else: entry[2] = "repeat" if state == said else "final" if state == "resolved" else "change"
+            if entry[2] == "undo": stack.pop()
+            if entry[2] == "change": stack.append(entry[3])
+            self.answer = stack[-1] if stack else None
         self.revision += self.answer is not before
     def entry(self, now):
         answer, state, shown = self.answer or {}, self.state(), ("acknowledged_by", "external_ref", "notes")
+        proof = (*shown, "issuer", "subject", "verified")
         history = [{
-            "acknowledgement_id": ack["id"], "acknowledgement_state": ack["said"], "effect": effect,
-            "acknowledged_at": time_text(ack["at"]), **{name: ack[name] for name in (*shown, "issuer", "subject", "verified")}
+            "acknowledgement_id": ack["id"], "acknowledgement_state": ack["said"], "undoes": ack["undoes"],
+            "effect": effect, "acknowledged_at": time_text(ack["at"]), **{name: ack[name] for name in proof}
         } for _, _, effect, ack in self.history]
         return {
             "route_id": self.id, "schedule_id": self.plan["schedule"], "plan_id": self.plan["id"],
@@ -201,8 +205,7 @@ class Route:
             "acknowledgement_minutes": self.minutes, "acknowledgements": history}
     def left_out_by(self, filters, now):
         owner = caseless(self.owner) + "\x1f" + caseless(self.escalation_owner)
-        holds = (
-            filters["schedule_id"] in ("", self.plan["schedule"]), filters["owner"] in owner,
+        holds = (filters["schedule_id"] in ("", self.plan["schedule"]), filters["owner"] in owner,
             not filters["provider"] or normalised(filters["provider"]) == self.key,
             filters["state"] in ("", self.state()), filters["action"] in ("", self.action),
             filters["category"] in ("", self.category), filters["breached"] in (None, self.breached(now)))
@@ -210,9 +213,9 @@ class Route:
 
 class Replay:
     """The state that plans and acknowledgements, in log order, lead to."""
-    def __init__(self): self.plans, self.schedules, self.acks = {}, {}, {}
+    def __init__(self): self.plans, self.schedules, self.acks, self.by_id, self.undos = {}, {}, {}, {}, {}
     def apply(self, leaf, record):
-        document = record.get("plan" if leaf["kind"] == PLAN else "acknowledgement")
+        document = record.get({PLAN: "plan", ACK: "acknowledgement", UNDO: "acknowledgement_undo"}[leaf["kind"]])
         document = document if isinstance(document, dict) else record
         created = text(record, "created_at") or text(document, "generated_at") or text(document, "acknowledged_at")
         schedule = (text(record, "schedule_id") or text(document, "schedule_id")).strip()
@@ -234,30 +237,43 @@ class Replay:
         named = [ack for ack in acks if ack["plan"] is None and ack["plan_id"] == plan["id"]]
         floating = [ack for ack in acks if ack["plan_id"] is None and plan["at"] <= ack["effective"] < newer]
         for ack in named + floating:
-            for route in ack["plan"]["routes"].values() if ack["plan"] else []:
-                kept = [entry for entry in route.history if entry[3] is not ack]
-                if len(kept) != len(route.history): route.fold(kept)
+            for undo in self.undos.get(ack["id"], []): self.unlink(undo)
+            self.unlink(ack)
             self.link(ack, plan)
+            self.link_undos(ack, self.undos.get(ack["id"], []))
+    def unlink(self, ack):
+        for route in ack["plan"]["routes"].values() if ack["plan"] else []:
+            kept = [entry for entry in route.history if entry[3] is not ack]
+            if len(kept) != len(route.history): route.fold(kept)
+    def link_undos(self, ack, undos):
+        for undo in undos:
+            undo.update(provider=ack["provider"], owner=ack["owner"])
+            if ack["plan"]: self.link(undo, ack["plan"])
     def ack(self, leaf, record, document, schedule, created, recorded):
-        actor, at_ = document.get("actor"), text(document, "acknowledged_at")
+        undoes = text(document, "acknowledgement_id") if leaf["kind"] == UNDO else ""
+        actor, at_ = document.get("actor"), text(document, "undone_at" if undoes else "acknowledged_at")
         at_ = micros(at_, True) if at_ else created
         verified = isinstance(actor, dict) and actor.get("verified") is True and not leaf["imported"]
         said = document.get("acknowledgement_state") or record.get("acknowledgement_state")
+        said, notes = ("undone", "reason") if undoes else (choice(said, STATES), "notes")
         by = text(document, "acknowledged_by") or text(record, "acknowledged_by") or text(record, "signer", "")
+        by = text(document, "undone_by", "") if undoes else by
         ack = {
-            "id": record["session_id"], "position": leaf["position"], "said": choice(said, STATES), "at": at_,
+            "id": record["session_id"], "position": leaf["position"], "said": said, "at": at_, "undoes": undoes,
             "effective": min(at_, recorded), "acknowledged_by": by, "owner": text(document, "owner"),
             "provider": normalised(text(document, "provider") or text(record, "provider")), "verified": verified,
-            "plan_id": text(document, "plan_id") or text(record, "plan_id"), "notes": text(document, "notes", ""),
-            "external_ref": text(document, "external_ref", ""), "issuer": text(actor, "issuer", ""),
+            "plan_id": text(document, "plan_id") or text(record, "plan_id"), "notes": text(document, notes, ""),
+            "external_ref": "" if undoes else text(document, "external_ref", ""), "issuer": text(actor, "issuer", ""),
             "subject": text(actor, "subject", ""), "plan": None, "covers": 0}
+        if undoes:
+            self.undos.setdefault(undoes, []).append(ack)
+            return self.link_undos(self.by_id[undoes], [ack]) if undoes in self.by_id else None
+        self.by_id[ack["id"]] = ack
         self.acks.setdefault(schedule, []).append(ack)
-        if ack["plan_id"] is None:
-            began = [place for place in self.schedules.get(schedule, []) if place[0] <= ack["effective"]]
-            plan = self.plans[began[-1][1]] if began else None
-        else:
-            plan = self.plans.get(ack["plan_id"])
+        began = [place for place in self.schedules.get(schedule, []) if place[0] <= ack["effective"]]
+        plan = self.plans.get(ack["plan_id"] or (began[-1][1] if began else None))
         if plan and plan["schedule"] == schedule: self.link(ack, plan)
+        self.link_undos(ack, self.undos.get(ack["id"], []))
     def link(self, ack, plan):
         routes = [route for route in plan["routes"].values() if route.action == "deliver" and
                   route.key == ack["provider"] and ack["owner"] in (None, route.owner)]
@@ -270,7 +286,8 @@ class Replay:
         plans = [plan for plan in self.plans.values() if not current_only or plan["id"] in current]
         routes = [route for plan in plans for route in plan["routes"].values()]
         return sorted(routes, key=lambda route: (route.plan["at"], route.id), reverse=True)
-    def orphans(self): return sum(ack["covers"] == 0 for acks in self.acks.values() for ack in acks)
+    def orphans(self):
+        return sum(ack["covers"] == 0 for acks in (*self.acks.values(), *self.undos.values()) for ack in acks)
 
 # --- The checks, in the order of `cavra verify` ---------------------------------------------------------------------
 def shape(value, form):
@@ -282,7 +299,6 @@ def shape(value, form):
     if form is None: return value is None or isinstance(value, str)
     if form == "digest": return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
     return type(value) is form and (form is not int or 0 <= value < 2**64)
-
 FORM = {
     "schema_version": str, "audit_package": str, "records": [{"leaf": str, "proof": ["digest"], "record": str}],
     "leaves": [str], "consistency": [{"size": int, "proof": ["digest"]}], "keys": [{"key": str, "endorsement": None}],
@@ -296,8 +312,7 @@ def open_envelope(data):
     for one in envelope["signatures"]: need(set(one) == {"keyid", "sig"}, isinstance(one["keyid"], str))
     signatures = [(one["keyid"], unbase64(one["sig"])) for one in envelope["signatures"]]
     raw = unbase64(envelope["payload"])
-    need(envelope["payloadType"] == PAYLOAD_TYPE)
-    at("payload")
+    need(envelope["payloadType"] == PAYLOAD_TYPE), at("payload")
     payload = read_json(raw.decode("utf-8"))
     need(shape(payload, FORM), payload["manifest"]["scope"] in ("whole", "filtered"))
     need(compact(payload) == raw.decode("utf-8"), payload["schema_version"] == SCHEMA)
@@ -329,21 +344,19 @@ def open_checkpoint(note, keys):
     return int(size), unbase64(root)
 def check_manifest(payload, size, root, keys):
     manifest, data = payload["manifest"], payload["audit_package"].encode()
-    for element, said, found in (
-        ("checkpoint", (manifest["tree_size"], manifest["root"]), (size, root.hex())),
+    for element, said, found in (("checkpoint", (manifest["tree_size"], manifest["root"]), (size, root.hex())),
         ("records", manifest["record_count"], len(payload["records"])),
         ("leaves", manifest["leaf_count"], len(payload["leaves"])), ("keys", manifest["signed"], bool(keys)),
         ("audit_package", (manifest["package_sha256"], manifest["package_bytes"]), (sha256(data).hex(), len(data))),
     ):
-        at("manifest", element)
-        need(said == found)
+        at("manifest", element), need(said == found)
 def open_leaf(text_):
     leaf = read_json(text_)
     form = {"imported": bool, "kind": str, "position": int, "recorded_at": str, "sha256": "digest"}
     need(shape(leaf, form | ({"upgraded": bool} if leaf.get("upgraded") is True else {})), compact(leaf) == text_)
     need(leaf["position"] > 0, time_text(micros(leaf["recorded_at"])) == leaf["recorded_at"])
     return leaf
-def is_evidence(leaf): return leaf["kind"] in (PLAN, ACK)
+def is_evidence(leaf): return leaf["kind"] in (PLAN, ACK, UNDO)
 def check_records(payload, size, root):
     records, hashes = [], {}
     for place, packed in enumerate(payload["records"]):
@@ -365,8 +378,7 @@ def check_records(payload, size, root):
             need(included(leaf_hash(packed["leaf"]), leaf["position"] - 1, size, proof) == root)
         return records, []
     for packed, (leaf, _) in zip(payload["records"], records):
-        at("records", f"record {leaf['position']}")
-        need(not packed["proof"])
+        at("records", f"record {leaf['position']}"), need(not packed["proof"])
         hashes[leaf["position"]] = leaf_hash(packed["leaf"])
     for place, text_ in enumerate(payload["leaves"]):
         at("records", f"leaves[{place}]")
@@ -374,19 +386,16 @@ def check_records(payload, size, root):
         need(leaf["position"] not in hashes)
         hashes[leaf["position"]] = leaf_hash(text_)
     for expected, position in enumerate(sorted(hashes), 1):
-        at("records", f"leaf {expected}")
-        need(position == expected)
+        at("records", f"leaf {expected}"), need(position == expected)
     at("records", "leaves")
     leaves = [hashes[position] for position in sorted(hashes)]
     need(len(leaves) == size, root_of(leaves) == root)
     return records, leaves
-
 def check_package(payload, records, size):
     at("package")
     (leaf, record), audit_id, data = records[-1], payload["manifest"]["audit_id"], payload["audit_package"].encode()
     need(leaf["position"] == size, leaf["kind"] == PACKAGE, not leaf["imported"], record["session_id"] == audit_id)
-    summary = record.get("acknowledgement_audit_package")
-    summary = summary if isinstance(summary, dict) else record
+    summary = one if isinstance(one := record.get("acknowledgement_audit_package"), dict) else record
     need(summary.get("package_sha256") == sha256(data).hex(), summary.get("package_bytes") == len(data))
     package = read_json(payload["audit_package"])
     need(isinstance(package, dict), strict(package), package["audit_id"] == audit_id)
@@ -406,21 +415,15 @@ def check_routes(payload, package, records):
     filters, now, until = read_scope(package)
     evidence = [(leaf, record) for leaf, record in records if is_evidence(leaf)]
     for leaf, _ in evidence:
-        at("routes", f"record {leaf['position']}")
-        need(leaf["position"] <= until)
+        at("routes", f"record {leaf['position']}"), need(leaf["position"] <= until)
     if payload["manifest"]["scope"] == "whole":
         for leaf in map(open_leaf, payload["leaves"]):
-            at("routes", f"record {leaf['position']}")
-            need(not is_evidence(leaf) or leaf["position"] > until)
-        at("routes", "evidence")
-        need((evidence[-1][0]["position"] if evidence else 0) == until)
+            at("routes", f"record {leaf['position']}"), need(not is_evidence(leaf) or leaf["position"] > until)
+        at("routes", "evidence"), need((evidence[-1][0]["position"] if evidence else 0) == until)
     replay = Replay()
     for leaf, record in evidence:
-        at("routes", f"record {leaf['position']}")
-        replay.apply(leaf, record)
-    at("routes", "routes")
-    said = package["routes"]
-    need(isinstance(said, list))
+        at("routes", f"record {leaf['position']}"), replay.apply(leaf, record)
+    at("routes", "routes"), need(isinstance(said := package["routes"], list))
     matched, left_out, known = [], dict.fromkeys(TERMS, 0), 0
     for route in replay.routes(filters["cycle"] == "current"):
         known += 1
@@ -432,26 +435,24 @@ def check_routes(payload, package, records):
         # Compared as text: to Python, True is 1.
         need(len(matched) < len(said) and canonical(said[len(matched)]) == canonical(route.entry(now)))
         matched.append(route)
-    at("routes", f"routes[{len(matched)}]")
-    need(len(said) == len(matched))
+    at("routes", f"routes[{len(matched)}]"), need(len(said) == len(matched))
     population = {"known": known, "matched": len(matched), "left_out": left_out}
     log = {"record_count": len(evidence), "log_position": until, "orphaned_acknowledgement_count": replay.orphans()}
     return matched, now, population, log
-
 def check_counts(payload, package, matched, now, population, log):
     states = [route.state() for route in matched]
+    undos = {one[3]["id"] for route in matched for one in route.history if one[3]["undoes"]}
     breached, outstanding = sum(route.breached(now) for route in matched), states.count("outstanding")
     level = "critical" if breached or "escalated" in states else "warning" if outstanding else "healthy"
     expected = {
         "route_count": len(states) - states.count("not_required"),
-        "acknowledgement_count": len({entry[3]["id"] for route in matched for entry in route.history}),
+        "acknowledgement_count": len({one[3]["id"] for route in matched for one in route.history} - undos),
         **{f"{state}_count": states.count(state) for state in ("acknowledged", "resolved", "escalated", "dismissed")},
         "outstanding_count": outstanding, "breached_count": breached,
         "suppressed_count": states.count("not_required"), "alert_level": level}
     if payload["manifest"]["scope"] == "whole": expected |= {"population": population, "evidence": log}
     for field, value in expected.items():
-        at("counts", field)
-        need(field in package, canonical(package.get(field)) == canonical(value))
+        at("counts", field), need(field in package, canonical(package.get(field)) == canonical(value))
     at("counts", "population")
     left_out = sum(one for one in package["population"]["left_out"].values() if type(one) is int)
     need(package["population"]["matched"] == len(matched), package["population"]["known"] == left_out + len(matched))
@@ -496,5 +497,4 @@ def main():
         return 2
     return code
 
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__": sys.exit(main())

@@ -1,5 +1,6 @@
 //! `cargo xtask e2e`: a real server, driven by Schemathesis from the server's own OpenAPI document, and by the example of
-//! a delivery worker; then the second verifier of signed packages, see [`verifying`].
+//! a delivery worker; then the second verifier of signed packages, see [`verifying`], and a server with a real OpenID
+//! provider and a real browser, see [`identity`].
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -9,6 +10,8 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+
+mod identity;
 
 use crate::golden::{self, Build};
 use crate::process::{self, Background};
@@ -57,14 +60,20 @@ pub fn run(workspace: &Workspace, server: &Server, seed: u64) -> anyhow::Result<
     step("e2e: requests", again, || {
         drive(workspace, &python, &program, seed)
     })?;
+    println!("\nthe server answered as its OpenAPI document says");
     let packages = step("e2e: two verifiers", again, || {
         verifying::agree(workspace, &python)
     })?;
     step("e2e: verification alone", again, || {
         verifying::alone(workspace, &program, &packages)
     })?;
-    println!("\nthe server answered as its OpenAPI document says, and packages are verified alike and alone");
-    Ok(())
+    println!("\npackages are verified alike and alone");
+    let tools = step("e2e: OpenID provider and browser", again, || {
+        identity::environment(workspace)
+    })?;
+    step("e2e: identity", again, || {
+        identity::run(workspace, &tools, &program)
+    })
 }
 
 /// The Python of an environment with what [`REQUIREMENTS`] lists.
@@ -127,6 +136,13 @@ fn system_python() -> anyhow::Result<&'static str> {
         );
     }
     println!("installing Debian's python3 and python3-venv, because no python3 here can make an environment");
+    install(&["python3", "python3-venv"])?;
+    usable()
+        .context("python3-venv is installed, and still no python3 (3.10 or newer) can make an environment")
+}
+
+/// Installs packages of Debian.
+fn install(packages: &[&str]) -> anyhow::Result<()> {
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
         command
@@ -135,15 +151,7 @@ fn system_python() -> anyhow::Result<&'static str> {
         process::run(command.args(arguments))
     };
     apt(&["update"])?;
-    apt(&[
-        "install",
-        "--yes",
-        "--no-install-recommends",
-        "python3",
-        "python3-venv",
-    ])?;
-    usable()
-        .context("python3-venv is installed, and still no python3 (3.10 or newer) can make an environment")
+    apt(&[&["install", "--yes", "--no-install-recommends"], packages].concat())
 }
 
 fn makes_environments(python: &str) -> bool {

@@ -11,7 +11,7 @@ use std::io::{BufReader, Cursor};
 use std::sync::Arc;
 use std::time::Instant;
 
-use cavra_app::acknowledge::{Bulk, BulkSelection};
+use cavra_app::bulk::{Bulk, BulkSelection};
 use cavra_app::import::{ImportOptions, ImportSource, Unwatched};
 use cavra_app::system::{SystemClock, SystemIds};
 use cavra_app::{App, Settings};
@@ -141,6 +141,8 @@ fn main() {
         notes: Text::empty(),
         mode: BulkMode::BestEffort,
         dry_run: false,
+        expected_digest: None,
+        minimal: false,
         actor: actor.clone(),
     };
     // A tenth of the owners, then everybody.

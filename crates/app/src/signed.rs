@@ -187,7 +187,9 @@ impl Chosen {
                 record.position <= self.until
                     && matches!(
                         record.kind,
-                        EvidenceKind::NotificationPlan | EvidenceKind::NotificationAck
+                        EvidenceKind::NotificationPlan
+                            | EvidenceKind::NotificationAck
+                            | EvidenceKind::AckUndo
                     )
             }
             Scope::Filtered => self.positions.contains(&record.position),

@@ -6,6 +6,7 @@ mod app {
     mod as_of;
     mod bulk;
     mod importing;
+    mod once;
     mod packages;
     mod planning;
     mod releasing;
@@ -13,5 +14,6 @@ mod app {
     mod scope;
     mod signed;
     mod support;
+    mod undoing;
     mod viewing;
 }

@@ -114,6 +114,10 @@ counters! {
     acknowledgement_count = |r| r.is(&Kind::NotificationAck);
     /// Bulk acknowledgements.
     bulk_acknowledgement_count = |r| r.is(&Kind::BulkAcknowledgement);
+    /// Undone acknowledgements, single and as part of a bulk.
+    acknowledgement_undo_count = |r| r.is(&Kind::AckUndo);
+    /// Undone bulk acknowledgements.
+    bulk_acknowledgement_undo_count = |r| r.is(&Kind::BulkUndo);
     /// Escalation plans.
     escalation_plan_count = |r| r.is(&Kind::EscalationPlan);
     /// Audit packages.
@@ -417,6 +421,8 @@ mod tests {
     #[test]
     fn every_kind_adds_one_to_the_counter_of_its_name() {
         let area = [
+            ("notification-ack-undo", "acknowledgement_undo_count"),
+            ("bulk-acknowledgement-undo", "bulk_acknowledgement_undo_count"),
             ("notification-plan", "plan_count"),
             ("notification-ack", "acknowledgement_count"),
             ("bulk-acknowledgement", "bulk_acknowledgement_count"),

@@ -131,8 +131,11 @@ pub struct AckFacts {
     pub provider: Provider,
     /// The owner; none for every owner of the provider in the cycle.
     pub owner: Option<Text>,
-    /// The answer.
+    /// The answer; of an undo, see [`crate::acknowledgement::HistoryEntry`].
     pub answer: Answer,
+    /// The acknowledgement that this takes back, when it is an undo. It then answers the routes that the undone
+    /// acknowledgement answers, whatever else it names.
+    pub undoes: Option<AcknowledgementId>,
 }
 
 /// Reads a record. `recorded_at` is when this service took it.
@@ -170,6 +173,9 @@ pub fn interpret(record: &Value, recorded_at: Timestamp) -> Result<Interpreted, 
         }
         EvidenceKind::NotificationAck => {
             Projection::Acknowledgement(Box::new(ack_facts(record, document, &session_id, created_at)?))
+        }
+        EvidenceKind::AckUndo => {
+            Projection::Acknowledgement(Box::new(undo_facts(record, document, &session_id, created_at)?))
         }
         EvidenceKind::AuditorExport => {
             Projection::Export(Box::new(export_facts(record, created_at.min(recorded_at))?))
@@ -285,6 +291,7 @@ fn ack_facts(
         plan_id,
         provider,
         owner,
+        undoes: None,
         answer: Answer {
             acknowledgement_id: AcknowledgementId::parse(session_id)?,
             said,
@@ -301,6 +308,54 @@ fn ack_facts(
             subject: line("subject", text(actor, "subject").unwrap_or_default())?,
             verified: actor.get("verified").and_then(Value::as_bool).unwrap_or(false),
         },
+    })
+}
+
+/// An undo. It is our own kind, so what it needs has to be there.
+fn undo_facts(
+    record: &Value,
+    document: &Value,
+    session_id: &str,
+    created_at: Timestamp,
+) -> Result<AckFacts, RecordError> {
+    let provider = Provider::parse(text(document, "provider").unwrap_or_default())?;
+    if provider.is_empty() {
+        return Err(RecordError::Missing("provider"));
+    }
+    let undoes = text(document, "acknowledgement_id").ok_or(RecordError::Missing("acknowledgement_id"))?;
+    let said = text(document, "undone_state")
+        .and_then(AckState::parse)
+        .ok_or_else(|| {
+            RecordError::invalid(
+                "undone_state",
+                "is none of acknowledged, dismissed, escalated, resolved",
+            )
+        })?;
+    let actor = document.get("actor").unwrap_or(&Value::Null);
+    let undone_at = match text(document, "undone_at") {
+        None => created_at,
+        Some(at) => Timestamp::parse_published(at)
+            .map_err(|error| RecordError::invalid("undone_at", format!("is {error}")))?,
+    };
+    Ok(AckFacts {
+        schedule_id: schedule_id(record, document)?,
+        plan_id: text(document, "plan_id").map(PlanId::parse).transpose()?,
+        provider,
+        owner: text(document, "owner")
+            .map(|owner| line("owner", owner))
+            .transpose()?,
+        answer: Answer {
+            acknowledgement_id: AcknowledgementId::parse(session_id)?,
+            said,
+            acknowledged_by: line("undone_by", text(document, "undone_by").unwrap_or_default())?,
+            acknowledged_at: undone_at,
+            external_ref: Text::default(),
+            notes: line("reason", text(document, "reason").unwrap_or_default())?,
+            issuer: line("issuer", text(actor, "issuer").unwrap_or_default())?,
+            subject: line("subject", text(actor, "subject").unwrap_or_default())?,
+            verified: actor.get("verified").and_then(Value::as_bool).unwrap_or(false),
+        },
+        undoes: Some(AcknowledgementId::parse(undoes)?),
     })
 }
 
@@ -724,6 +779,45 @@ mod tests {
     }
 
     #[test]
+    fn an_undo_names_what_it_takes_back_and_needs_it() {
+        let record = json!({
+            "session_id": "gordackundo-1", "created_at": "2026-01-02T03:04:05Z", "schedule_id": "sched-a",
+            "metadata_kind": "go-backend-rollback-drill-notification-ack-undo",
+            "acknowledgement_undo": {
+                "acknowledgement_id": "gordack-1", "plan_id": "gordn-1", "provider": "Slack", "owner": "ana",
+                "undone_state": "escalated", "undone_by": "ben", "undone_at": "2026-01-02T03:04:05Z",
+                "reason": "a mistake", "actor": { "issuer": "local", "subject": "ben", "verified": false },
+            },
+        });
+        let facts = ack_of(&record);
+        assert_eq!(
+            facts.undoes.as_ref().map(AcknowledgementId::as_str),
+            Some("gordack-1")
+        );
+        let answer = &facts.answer;
+        assert_eq!(
+            (answer.said, answer.notes.as_str()),
+            (AckState::Escalated, "a mistake")
+        );
+        assert_eq!(
+            (answer.acknowledged_by.as_str(), answer.subject.as_str()),
+            ("ben", "ben")
+        );
+        for (member, problem) in [
+            ("acknowledgement_id", "`acknowledgement_id` is missing"),
+            ("provider", "`provider` is missing"),
+            (
+                "undone_state",
+                "`undone_state` is none of acknowledged, dismissed, escalated, resolved",
+            ),
+        ] {
+            let mut spoilt = record.clone();
+            spoilt["acknowledgement_undo"][member] = json!("");
+            assert_eq!(refused(&spoilt), problem);
+        }
+    }
+
+    #[test]
     fn a_kind_that_is_no_text_or_too_long_is_refused() {
         let with = |kind: Value| refused(&json!({ "session_id": "s-1", "metadata_kind": kind }));
         assert_eq!(with(json!(5)), "`metadata_kind` is not a text");
@@ -737,6 +831,7 @@ mod tests {
                 kind,
                 EvidenceKind::NotificationPlan
                     | EvidenceKind::NotificationAck
+                    | EvidenceKind::AckUndo
                     | EvidenceKind::AuditorExport
                     | EvidenceKind::ArchiveReference
             ) {
@@ -1250,6 +1345,7 @@ mod tests {
                 plan_id: Some(document.plan_id),
                 provider: document.provider,
                 owner: Some(document.owner).filter(|owner| !owner.as_str().is_empty()),
+                undoes: None,
                 answer: Answer {
                     acknowledgement_id: document.acknowledgement_id,
                     said: document.acknowledgement_state,

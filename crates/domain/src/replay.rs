@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::acknowledgement::HistoryEntry;
-use crate::id::{PlanId, ScheduleId};
+use crate::id::{AcknowledgementId, PlanId, ScheduleId};
 use crate::record::{AckFacts, PlanFacts, Projection, RecordError, interpret};
-use crate::route::{Route, RouteStatus, StateName, TrackedRoute, Transition};
+use crate::route::{Fold, Route, RouteStatus, StateName, TrackedRoute, Transition};
 use crate::time::Timestamp;
 
 /// When an acknowledgement takes effect, then its place in the log: the order of a history.
@@ -43,6 +43,10 @@ pub struct Replay {
     early: BTreeMap<(ScheduleId, PlanId), BTreeSet<Moment>>,
     /// Acknowledgements that name no plan.
     floating: BTreeMap<ScheduleId, BTreeSet<Moment>>,
+    /// Acknowledgements by their id; undos are not among them.
+    places: BTreeMap<AcknowledgementId, u64>,
+    /// Undos by what they take back, which may not have come yet.
+    undos: BTreeMap<AcknowledgementId, BTreeSet<u64>>,
     record_count: u64,
 }
 
@@ -69,6 +73,8 @@ struct Acknowledgement {
     moment: Moment,
     plan: Option<usize>,
     covers: usize,
+    /// Where the acknowledgement stands that this undo takes back.
+    target: Option<u64>,
 }
 
 impl Replay {
@@ -96,7 +102,10 @@ impl Replay {
             | Projection::Reference(_)
             | Projection::Packet(_) => return Ok(()),
             Projection::Plan(facts) => self.plan_arrives(*facts),
-            Projection::Acknowledgement(facts) => self.acknowledgement_arrives(position, recorded_at, *facts),
+            Projection::Acknowledgement(facts) => match facts.undoes.clone() {
+                None => self.acknowledgement_arrives(position, recorded_at, *facts),
+                Some(undone) => self.undo_arrives(position, recorded_at, *facts, undone),
+            },
         }
         self.record_count += 1;
         Ok(())
@@ -138,17 +147,19 @@ impl Replay {
     }
 
     fn seen(&self, tracked: &Tracked, current: bool) -> (TrackedRoute, Vec<HistoryEntry>) {
-        let answer = |position: &u64| {
+        let facts = |position: &u64| {
             self.acknowledgements
                 .get(position)
-                .map(|acknowledgement| acknowledgement.facts.answer.clone())
+                .map(|acknowledgement| &acknowledgement.facts)
         };
         let history = tracked
             .history
             .iter()
             .filter_map(|((_, position), effect)| {
+                let facts = facts(position)?;
                 Some(HistoryEntry {
-                    answer: answer(position)?,
+                    answer: facts.answer.clone(),
+                    undoes: facts.undoes.clone(),
                     effect: *effect,
                 })
             })
@@ -156,7 +167,7 @@ impl Replay {
         let route = TrackedRoute {
             route: tracked.route.clone(),
             status: RouteStatus {
-                answer: tracked.answer.as_ref().and_then(answer),
+                answer: tracked.answer.as_ref().and_then(facts).map(|facts| facts.answer.clone()),
                 revision: tracked.revision,
             },
             current,
@@ -203,8 +214,15 @@ impl Replay {
             .copied()
             .collect();
         for (_, position) in named.into_iter().chain(open) {
+            let undos = self.undos_of(position);
+            for undo in &undos {
+                self.unlink(*undo);
+            }
             self.unlink(position);
             self.link(position, plan);
+            for undo in undos {
+                self.link_undo(undo, position);
+            }
         }
     }
 
@@ -236,17 +254,69 @@ impl Replay {
             }
             (Some(_), Some(_)) => {}
         }
-        self.acknowledgements.insert(
-            position,
-            Acknowledgement {
-                facts,
-                moment,
-                plan: None,
-                covers: 0,
-            },
-        );
+        self.places.insert(facts.answer.acknowledgement_id.clone(), position);
+        self.acknowledgements
+            .insert(position, Acknowledgement::new(facts, moment));
         if let Some(plan) = plan {
             self.link(position, plan);
+        }
+        // Undos that came before what they take back.
+        for undo in self.undos_of(position) {
+            self.link_undo(undo, position);
+        }
+    }
+
+    /// An undo answers the routes that the acknowledgement answers which it takes back; none while that is not known.
+    fn undo_arrives(
+        &mut self,
+        position: u64,
+        recorded_at: Timestamp,
+        facts: AckFacts,
+        undone: AcknowledgementId,
+    ) {
+        let moment = (facts.answer.acknowledged_at.min(recorded_at), position);
+        self.acknowledgements
+            .insert(position, Acknowledgement::new(facts, moment));
+        let target = self.places.get(&undone).copied();
+        self.undos.entry(undone).or_default().insert(position);
+        if let Some(target) = target {
+            self.link_undo(position, target);
+        }
+    }
+
+    /// The undos of an acknowledgement, in the order of the log.
+    fn undos_of(&self, position: u64) -> Vec<u64> {
+        self.acknowledgements
+            .get(&position)
+            .and_then(|undone| self.undos.get(&undone.facts.answer.acknowledgement_id))
+            .map(|undos| undos.iter().copied().collect())
+            .unwrap_or_default()
+    }
+
+    /// Puts an undo into the histories in which the acknowledgement stands that it takes back.
+    fn link_undo(&mut self, undo: u64, target: u64) {
+        let Some((plan, places)) = self.acknowledgements.get(&target).map(|undone| {
+            let places = undone.plan.and_then(|plan| self.plans.get(plan));
+            (
+                undone.plan,
+                places.map_or_else(Vec::new, |plan| plan.places_of(&undone.facts)),
+            )
+        }) else {
+            return;
+        };
+        let Some(entry) = self.acknowledgements.get_mut(&undo) else {
+            return;
+        };
+        (entry.plan, entry.covers, entry.target) = (plan, places.len(), Some(target));
+        let moment = entry.moment;
+        let Some(plan) = plan.and_then(|plan| self.plans.get_mut(plan)) else {
+            return;
+        };
+        for place in places {
+            if let Some(tracked) = plan.routes.get_mut(place) {
+                tracked.history.insert(moment, Transition::Stale);
+                tracked.fold(&self.acknowledgements);
+            }
         }
     }
 
@@ -258,12 +328,7 @@ impl Replay {
             return;
         };
         let facts = &acknowledgement.facts;
-        let owners = entry.places.get(facts.provider.key());
-        let places: Vec<usize> = match (owners, &facts.owner) {
-            (None, _) => Vec::new(),
-            (Some(owners), Some(owner)) => owners.get(owner.as_str()).cloned().unwrap_or_default(),
-            (Some(owners), None) => owners.values().flatten().copied().collect(),
-        };
+        let places = entry.places_of(facts);
         acknowledgement.plan = Some(plan);
         acknowledgement.covers = places.len();
         let (moment, said) = (acknowledgement.moment, facts.answer.said);
@@ -307,6 +372,29 @@ impl Replay {
     }
 }
 
+impl Plan {
+    /// The routes that an acknowledgement answers here.
+    fn places_of(&self, facts: &AckFacts) -> Vec<usize> {
+        match (self.places.get(facts.provider.key()), &facts.owner) {
+            (None, _) => Vec::new(),
+            (Some(owners), Some(owner)) => owners.get(owner.as_str()).cloned().unwrap_or_default(),
+            (Some(owners), None) => owners.values().flatten().copied().collect(),
+        }
+    }
+}
+
+impl Acknowledgement {
+    const fn new(facts: AckFacts, moment: Moment) -> Self {
+        Self {
+            facts,
+            moment,
+            plan: None,
+            covers: 0,
+            target: None,
+        }
+    }
+}
+
 impl Tracked {
     fn new(route: Route) -> Self {
         Self {
@@ -320,18 +408,18 @@ impl Tracked {
 
     /// Decides the state anew from the whole history. The revision only ever grows.
     fn fold(&mut self, acknowledgements: &BTreeMap<u64, Acknowledgement>) {
-        let (mut state, mut answer) = (StateName::Outstanding, None);
+        let mut folded: Fold<u64> = Fold::default();
         for ((_, position), effect) in &mut self.history {
             let Some(acknowledgement) = acknowledgements.get(position) else {
                 continue;
             };
-            let said = acknowledgement.facts.answer.said;
-            *effect = state.on(said);
-            if *effect == Transition::Change {
-                state = said.state();
-                answer = Some(*position);
-            }
+            *effect = match (&acknowledgement.facts.undoes, acknowledgement.target) {
+                (None, _) => folded.acknowledge(*position, acknowledgement.facts.answer.said),
+                (Some(_), Some(target)) => folded.undo(&target),
+                (Some(_), None) => Transition::Stale,
+            };
         }
+        let (state, answer) = (folded.state(), folded.standing().copied());
         if (state, answer) != (self.state, self.answer) {
             self.revision += 1;
         }
@@ -446,6 +534,49 @@ mod tests {
             .unwrap();
         let effects: Vec<_> = history.iter().map(|entry| entry.effect).collect();
         assert_eq!(effects, [Transition::Change, Transition::Final]);
+    }
+
+    fn undo(id: &str, undone: &str, when: &str) -> Value {
+        json!({
+            "session_id": id, "created_at": when, "schedule_id": "s",
+            "metadata_kind": "go-backend-rollback-drill-notification-ack-undo",
+            "acknowledgement_undo": {
+                "acknowledgement_id": undone, "provider": "slack", "undone_state": "resolved", "reason": "a mistake",
+            },
+        })
+    }
+
+    #[test]
+    fn an_undo_takes_back_what_stands_and_nothing_else_whenever_it_comes() {
+        use Transition::{Change, Stale, Undo};
+
+        let (plan, early, late) = (
+            plan("p1", "2026-06-01T00:00:00Z"),
+            ack("a1", "p1", "ana", "escalated", "2026-06-01T01:00:00Z"),
+            ack("a2", "p1", "ana", "resolved", "2026-06-01T02:00:00Z"),
+        );
+        let stale = undo("u1", "a1", "2026-06-01T03:00:00Z");
+        let good = undo("u2", "a2", "2026-06-01T04:00:00Z");
+        let orders = [
+            [&plan, &early, &late, &stale, &good],
+            [&good, &stale, &plan, &late, &early],
+            [&early, &good, &late, &stale, &plan],
+        ];
+        for order in orders {
+            let replay = replayed(&order.map(Clone::clone));
+            assert_eq!((replay.record_count(), replay.orphan_count()), (5, 0));
+            let routes = replay.routes();
+            let (tracked, history) = routes
+                .iter()
+                .find(|(tracked, _)| tracked.route.owner.as_str() == "ana")
+                .unwrap();
+            assert_eq!(tracked.state(), Some(StateName::Escalated));
+            let effects: Vec<_> = history.iter().map(|entry| entry.effect).collect();
+            assert_eq!(effects, [Change, Change, Stale, Undo]);
+            assert!(history[3].undoes.is_some() && history[1].undoes.is_none());
+        }
+        let alone = replayed(&[plan, undo("u1", "a1", "2026-06-01T03:00:00Z")]);
+        assert_eq!((alone.record_count(), alone.orphan_count()), (2, 1));
     }
 
     #[test]

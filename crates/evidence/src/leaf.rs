@@ -43,11 +43,11 @@ impl Leaf {
         leaf_hash(self.text())
     }
 
-    /// Whether the record says something about routes: a plan or an acknowledgement.
+    /// Whether the record says something about routes: a plan, an acknowledgement or the undo of one.
     pub fn is_route_evidence(&self) -> bool {
         matches!(
             EvidenceKind::of(&self.kind),
-            EvidenceKind::NotificationPlan | EvidenceKind::NotificationAck
+            EvidenceKind::NotificationPlan | EvidenceKind::NotificationAck | EvidenceKind::AckUndo
         )
     }
 }

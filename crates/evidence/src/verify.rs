@@ -612,6 +612,7 @@ fn routes(
         acknowledgements.extend(
             history
                 .iter()
+                .filter(|entry| entry.undoes.is_none())
                 .map(|entry| entry.answer.acknowledgement_id.clone()),
         );
         let element = format!("route {}", tracked.route.route_id);

@@ -16,13 +16,14 @@ use cavra_domain::export::AuditorExport;
 use cavra_domain::retry::RetryPlan;
 use cavra_domain::schedule::{NotificationPlan, ScheduleReport};
 use cavra_domain::suppression::SuppressionTrend;
+use cavra_domain::undo::{BulkUndoDocument, UndoDocument};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Code, ProblemDocument};
 use crate::handlers::evidence::IMPORT_TYPES;
-use crate::routes::{Body, EVERYWHERE, Operation, Output, TABLE, WITH_BODY};
+use crate::routes::{Body, EVERYWHERE, Method, Operation, Output, TABLE, WITH_BODY, WITH_PERMISSION};
 
 /// The document; made once.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
@@ -43,11 +44,13 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
     }
     BTreeMap::from([
         ("acknowledgement", of::<AcknowledgementDocument>()),
+        ("acknowledgement-undo", of::<UndoDocument>()),
         ("archive-health", of::<ArchiveHealth>()),
         ("archive-reference", of::<ArchiveReferenceDocument>()),
         ("auditor-export", of::<AuditorExport>()),
         ("audit-package", of::<AuditPackage>()),
         ("bulk-acknowledgement", of::<BulkDocument>()),
+        ("bulk-acknowledgement-undo", of::<BulkUndoDocument>()),
         ("dashboard", of::<Dashboard<Map<String, Value>>>()),
         ("delivery", of::<DeliveryDocument>()),
         ("escalation-plan", of::<EscalationPlan>()),
@@ -104,7 +107,12 @@ fn build() -> Value {
         },
         "servers": [{ "url": "/" }],
         "paths": paths,
-        "components": { "schemas": schemas },
+        "components": { "schemas": schemas, "securitySchemes": {
+            "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                "description": "An access token of the configured OpenID provider." },
+            "session": { "type": "apiKey", "in": "cookie", "name": crate::authenticate::SESSION_COOKIE,
+                "description": "The session of a browser that has signed in; writes also need X-CSRF-Token." },
+        } },
     })
 }
 
@@ -114,6 +122,11 @@ fn describe(operation: &Operation, generators: &mut Generators, problem: &Schema
     described.insert("summary".into(), json!(operation.summary));
     if let Some(permission) = operation.permission {
         described.insert("x-cavra-permission".into(), json!(permission.as_str()));
+        // The empty one stands for open local mode, and for reading where that needs no token.
+        described.insert(
+            "security".into(),
+            json!([{ "bearer": [] }, { "session": [] }, {}]),
+        );
     }
     let parameters = parameters(operation, generators);
     if !parameters.is_empty() {
@@ -174,6 +187,7 @@ fn parameters(operation: &Operation, generators: &mut Generators) -> Vec<Value> 
             })
         })
         .collect();
+    parameters.extend(headers(operation));
     // A query's members are parameters, not a definition of their own.
     let reference = (operation.query)(&mut generators.input);
     let name = reference
@@ -210,6 +224,42 @@ fn described_path(path: &str) -> String {
     path.replace(":.*}", "}")
 }
 
+/// Operations whose answer has an entity tag.
+const CONDITIONAL: [&str; 4] = ["bulkReport", "dashboard", "history", "routes"];
+
+/// Operations that have a short form of their answer.
+const SHORT: [&str; 2] = ["bulkAcknowledge", "undoBulk"];
+
+/// The header fields that an operation heeds.
+fn headers(operation: &Operation) -> Vec<Value> {
+    let field = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "header", "required": false, "description": description, "schema": schema });
+    let mut fields = Vec::new();
+    if operation.takes_body() {
+        let key = json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" });
+        let description = "The same request with the same key again has no second effect and gets the same answer, for \
+            24 hours. Answers that are problems, and those of dry runs, are not kept.";
+        fields.push(field("Idempotency-Key", description, key));
+    }
+    if SHORT.contains(&operation.id) {
+        let description =
+            "`return=minimal` leaves out the lists of acknowledgements and of evidence records.";
+        fields.push(field(
+            "Prefer",
+            description,
+            json!({ "type": "string", "pattern": "^[ -~]*$" }),
+        ));
+    }
+    if CONDITIONAL.contains(&operation.id) {
+        let description = "Entity tags that the caller has; 304 when nothing but ages has changed since.";
+        fields.push(field(
+            "If-None-Match",
+            description,
+            json!({ "type": "string", "pattern": "^[!-~]+$" }),
+        ));
+    }
+    fields
+}
+
 /// A path parameter's value in the quickstart data.
 fn example(name: &str) -> &'static str {
     match name {
@@ -217,6 +267,8 @@ fn example(name: &str) -> &'static str {
         "size" => "1",
         "tile" => "0/000.p/1",
         "audit_id" => "gordackaudit-2f759d2f334d6962",
+        "acknowledgement_id" => "gordack-035e04e99d2c981f",
+        "bulk_id" => "gordbulkack-019e830e-1a00-7000-8000-000000000002",
         _ => "",
     }
 }
@@ -255,12 +307,34 @@ fn responses(operation: &Operation, generators: &mut Generators, problem: &Schem
             } },
         }),
         Output::Text(media) => json!({ (media): { "schema": { "type": "string" } } }),
+        Output::Elsewhere => Value::Null,
     };
     let mut responses = Map::new();
-    responses.insert("200".into(), json!({ "description": "Done", "content": content }));
+    if content.is_null() {
+        let location =
+            json!({ "description": "Where to go", "required": true, "schema": { "type": "string" } });
+        responses.insert(
+            "303".into(),
+            json!({ "description": "Elsewhere", "headers": { "Location": location } }),
+        );
+    } else {
+        responses.insert("200".into(), json!({ "description": "Done", "content": content }));
+        if CONDITIONAL.contains(&operation.id) {
+            responses.insert(
+                "304".into(),
+                json!({ "description": "Nothing but ages has changed" }),
+            );
+        }
+    }
     let mut codes: BTreeSet<Code> = EVERYWHERE.iter().chain(operation.problems).copied().collect();
     if !matches!(operation.body, Body::None) {
         codes.extend(WITH_BODY);
+    }
+    if operation.permission.is_some() {
+        codes.extend(WITH_PERMISSION);
+        if operation.method == Method::Post {
+            codes.insert(Code::CrossSite);
+        }
     }
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in codes {
@@ -275,11 +349,18 @@ fn responses(operation: &Operation, generators: &mut Generators, problem: &Schem
                 "allOf": [problem, { "properties": { "code": { "enum": names } } }],
             } } },
         });
-        if status == Code::Unavailable.status()
+        if [Code::Unavailable.status(), Code::TooManyRequests.status()].contains(&status)
             && let Some(response) = response.as_object_mut()
         {
             response.insert("headers".into(), json!({
                 "Retry-After": { "description": "Seconds to wait", "required": true, "schema": { "type": "integer" } },
+            }));
+        }
+        if status == Code::InvalidToken.status()
+            && let Some(response) = response.as_object_mut()
+        {
+            response.insert("headers".into(), json!({
+                "WWW-Authenticate": { "description": "RFC 6750", "required": true, "schema": { "type": "string" } },
             }));
         }
         responses.insert(status.to_string(), response);

@@ -4,7 +4,8 @@
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Route};
-use cavra_app::acknowledge::{Acknowledged, BulkDone};
+use cavra_app::acknowledge::{Acknowledged, Undone};
+use cavra_app::bulk::{BulkDone, BulkReport, BulkUndone};
 use cavra_app::import::ImportReport;
 use cavra_app::plan::{ConfiguredSchedule, Delivered};
 use cavra_app::release::{ArchiveReferenceRecorded, DeliveryRecorded, Exported};
@@ -20,7 +21,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Problem};
-use crate::handlers::{acknowledgements, console, evidence, log, notifications, operations, release};
+use crate::handlers::{
+    acknowledgements, console, evidence, log, notifications, operations, release, sign_in,
+};
 use crate::wire;
 
 /// A method of the table.
@@ -69,6 +72,8 @@ pub(crate) enum Output {
     JsonOrEnvelope(SchemaOf),
     /// Text of another media type.
     Text(&'static str),
+    /// Another address (303).
+    Elsewhere,
 }
 
 /// One operation.
@@ -89,6 +94,13 @@ pub(crate) struct Operation {
     /// The problems of its own, beside those of every operation.
     pub(crate) problems: &'static [Code],
     pub(crate) handler: fn() -> Route,
+}
+
+impl Operation {
+    /// Whether it takes a body. Every one that does may create evidence, and takes an idempotency key.
+    pub(crate) const fn takes_body(&self) -> bool {
+        !matches!(self.body, Body::None)
+    }
 }
 
 /// The answer of `POST .../audit-package`; it is streamed, so this type only describes it.
@@ -151,6 +163,15 @@ pub(crate) const EVERYWHERE: &[Code] = &[
     Code::Unavailable,
 ];
 
+/// Problems of any operation with a permission, where identity is configured.
+pub(crate) const WITH_PERMISSION: &[Code] = &[
+    Code::InvalidRequest,
+    Code::TokenRequired,
+    Code::InvalidToken,
+    Code::InsufficientScope,
+    Code::TooManyRequests,
+];
+
 /// Problems of any operation with a JSON body, beside [`EVERYWHERE`].
 pub(crate) const WITH_BODY: &[Code] = &[
     Code::MissingValue,
@@ -160,6 +181,7 @@ pub(crate) const WITH_BODY: &[Code] = &[
     Code::UnsupportedMediaType,
     Code::MalformedBody,
     Code::NotPublicSafe,
+    Code::KeyReused,
 ];
 
 /// Everything that is served.
@@ -187,8 +209,47 @@ pub(crate) static TABLE: &[Operation] = &[
         query: schema::<wire::NoQuery>,
         body: Body::Json(schema::<wire::BulkBody>),
         output: Output::Json(schema::<BulkDone>),
-        problems: &[Code::BulkBlocked, Code::TooManyRoutes],
+        problems: &[Code::BulkBlocked, Code::SelectionChanged, Code::TooManyRoutes],
         handler: || web::post().to(acknowledgements::bulk),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/bulk/{bulk_id}",
+        id: "bulkReport",
+        published_name: None,
+        summary: "What a bulk acknowledgement did, route by route, and what was undone of it since",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<BulkReport>),
+        problems: &[Code::UnknownReference, Code::UndoIsFinal, Code::NotPublicSafe],
+        handler: || web::get().to(acknowledgements::bulk_report),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/bulk/{bulk_id}/undo",
+        id: "undoBulk",
+        published_name: None,
+        summary: "Take back what a bulk acknowledgement changed and nobody has changed since",
+        permission: Some(Permission::DrillAckUndo),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<wire::UndoBody>),
+        output: Output::Json(schema::<BulkUndone>),
+        problems: &[Code::UnknownReference, Code::UndoIsFinal],
+        handler: || web::post().to(acknowledgements::undo_bulk),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/{acknowledgement_id}/undo",
+        id: "undoAcknowledgement",
+        published_name: None,
+        summary: "Take back one acknowledgement, where it is the one that stands",
+        permission: Some(Permission::DrillAckUndo),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<wire::UndoBody>),
+        output: Output::Json(schema::<Undone>),
+        problems: &[Code::UnknownReference, Code::UndoIsFinal, Code::RouteRefused],
+        handler: || web::post().to(acknowledgements::undo),
     },
     Operation {
         method: Method::Post,
@@ -520,8 +581,65 @@ pub(crate) static TABLE: &[Operation] = &[
         query: schema::<wire::NoQuery>,
         body: Body::None,
         output: Output::Json(schema::<console::Session>),
-        problems: &[],
+        problems: &[Code::InvalidRequest, Code::InvalidToken, Code::TooManyRequests],
         handler: || web::get().to(console::session),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/console/security-boundary",
+        id: "securityBoundary",
+        published_name: None,
+        summary: "How callers prove who they are, and which permissions there are",
+        permission: None,
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<console::SecurityBoundary>),
+        problems: &[],
+        handler: || web::get().to(console::security_boundary),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/console/sign-in",
+        id: "signIn",
+        published_name: Some("console_sign_in"),
+        summary: "Send a browser to the identity provider",
+        permission: None,
+        query: schema::<wire::SignInQuery>,
+        body: Body::None,
+        output: Output::Elsewhere,
+        problems: &[Code::NoSignIn],
+        handler: || web::get().to(sign_in::begin),
+    },
+    Operation {
+        method: Method::Get,
+        path: cavra_rbac::CALLBACK_PATH,
+        id: "signInCallback",
+        published_name: None,
+        summary: "Take a browser back from the identity provider and begin its session",
+        permission: None,
+        query: schema::<wire::CallbackQuery>,
+        body: Body::None,
+        output: Output::Text("text/html"),
+        problems: &[Code::NoSignIn, Code::SignInFailed],
+        handler: || web::get().to(sign_in::finish),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/console/sign-out",
+        id: "signOut",
+        published_name: Some("console_sign_out"),
+        summary: "End the session of a browser",
+        permission: None,
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<sign_in::SignedOut>),
+        problems: &[
+            Code::InvalidRequest,
+            Code::InvalidToken,
+            Code::CrossSite,
+            Code::TooManyRequests,
+        ],
+        handler: || web::post().to(sign_in::end),
     },
     Operation {
         method: Method::Get,
@@ -581,7 +699,7 @@ pub(crate) static TABLE: &[Operation] = &[
         id: "metrics",
         published_name: None,
         summary: "Metrics as OpenMetrics text",
-        permission: None,
+        permission: Some(Permission::EvidenceRead),
         query: schema::<wire::NoQuery>,
         body: Body::None,
         output: Output::Text("application/openmetrics-text"),
@@ -608,6 +726,15 @@ pub(crate) fn operation(method: &str, pattern: &str) -> Option<&'static Operatio
     TABLE
         .iter()
         .find(|operation| operation.path == pattern && operation.method.as_str() == method)
+}
+
+/// Whether a path is there for everybody, whatever the method.
+pub(crate) fn is_open(pattern: &str) -> bool {
+    let mut rows = TABLE
+        .iter()
+        .filter(|operation| operation.path == pattern)
+        .peekable();
+    rows.peek().is_some() && rows.all(|operation| operation.permission.is_none())
 }
 
 /// The methods of a path, for `Allow`.

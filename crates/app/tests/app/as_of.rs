@@ -1,8 +1,9 @@
 //! The state as it was is what was answered then.
 
 use cavra_app::AppError;
-use cavra_app::acknowledge::BulkSelection;
+use cavra_app::acknowledge::Undo;
 use cavra_app::as_of::AsOf;
+use cavra_app::bulk::BulkSelection;
 use cavra_app::views::{Paging, RoutePage};
 use cavra_domain::acknowledgement::AckState;
 use cavra_domain::bulk::BulkMode;
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::support::{
     Service, acknowledge, ana, bulk, everything, filter, noon, package, package_text, position,
-    quickstart_records, take,
+    quickstart_records, take, text,
 };
 
 /// What was answered at one moment.
@@ -65,17 +66,29 @@ fn what_was_answered_then_is_answered_again() {
         moments.push(answered(&service));
         service.clock.forward(11);
     }
+    let mut newest = None;
     for (schedule, said) in [
         ("fraud-scoring-monthly", AckState::Acknowledged),
         ("fraud-scoring-monthly", AckState::Resolved),
     ] {
-        service
+        let taken = service
             .app
             .acknowledge(acknowledge(schedule, "email", None, said))
             .unwrap();
         moments.push(answered(&service));
         service.clock.forward(11);
+        newest = Some(taken.acknowledgement.acknowledgement_id);
     }
+    service
+        .app
+        .undo(Undo {
+            acknowledgement_id: newest.unwrap(),
+            reason: text("the wrong change number"),
+            actor: ana(),
+        })
+        .unwrap();
+    moments.push(answered(&service));
+    service.clock.forward(11);
     let selection = BulkSelection::Filter(filter(FilterTerms {
         state: "outstanding",
         ..FilterTerms::default()

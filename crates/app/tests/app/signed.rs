@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cavra_app::acknowledge::Undo;
 use cavra_app::as_of::AsOf;
 use cavra_app::package::StoredDocument;
 use cavra_app::{AppError, Settings};
@@ -23,7 +24,7 @@ use cavra_storage::sqlite::SqliteStore;
 use serde_json::{Value, json};
 
 use super::support::{
-    Service, acknowledge, ana, everything, filter, package_text, position, quickstart_records, take,
+    Service, acknowledge, ana, everything, filter, package_text, position, quickstart_records, take, text,
 };
 
 fn key(byte: u8) -> SigningKey {
@@ -54,6 +55,17 @@ fn fill(service: &Service) {
     service.clock.forward(5);
     let answer = acknowledge("fraud-scoring-monthly", "email", None, AckState::Acknowledged);
     service.app.acknowledge(answer).unwrap();
+    service.clock.forward(5);
+    // One that is taken back, so that verification has to follow it.
+    let mistake = acknowledge("fraud-scoring-monthly", "email", None, AckState::Resolved);
+    let mistake = service.app.acknowledge(mistake).unwrap();
+    service.clock.forward(5);
+    let taken_back = Undo {
+        acknowledgement_id: mistake.acknowledgement.acknowledgement_id,
+        reason: text("the wrong change number"),
+        actor: ana(),
+    };
+    service.app.undo(taken_back).unwrap();
     service.clock.forward(5);
 }
 

@@ -1,17 +1,19 @@
-//! Acknowledging and audit packages.
+//! Acknowledging, taking back, and audit packages.
 
 use actix_web::http::header;
 use actix_web::{HttpRequest, HttpResponse, web};
 use cavra_app::App;
-use cavra_app::acknowledge::{Acknowledged, BulkDone};
+use cavra_app::acknowledge::{Acknowledged, Undone};
+use cavra_app::bulk::LongAnswer;
 use cavra_app::package::StoredDocument;
-use cavra_domain::id::AuditId;
+use cavra_domain::id::{AcknowledgementId, AuditId, BulkId};
 use futures_util::stream;
 
-use super::{Answer, pieces, run};
+use super::{Answer, aside, given_document, holds, not_modified, pieces, run};
+use crate::context::{Minimal, PREFERENCE_APPLIED};
 use crate::error::{Code, Problem};
 use crate::extract::{Json, Permitted, Query};
-use crate::wire::{AcknowledgementBody, AuditPackageBody, BulkBody, NoQuery, PackageQuery};
+use crate::wire::{AcknowledgementBody, AuditPackageBody, BulkBody, NoQuery, PackageQuery, UndoBody};
 
 pub(crate) async fn acknowledge(
     app: web::Data<App>,
@@ -26,14 +28,73 @@ pub(crate) async fn acknowledge(
         .map(web::Json)
 }
 
+pub(crate) async fn undo(
+    app: web::Data<App>,
+    Permitted(caller): Permitted,
+    acknowledgement_id: web::Path<String>,
+    Query(NoQuery {}): Query<NoQuery>,
+    Json(body): Json<UndoBody>,
+) -> Answer<web::Json<Undone>> {
+    let acknowledgement_id = AcknowledgementId::parse(&acknowledgement_id).map_err(Problem::from)?;
+    let command = body.one(acknowledgement_id, caller)?;
+    run(&app, move |app| app.undo(command)).await.map(web::Json)
+}
+
 pub(crate) async fn bulk(
     app: web::Data<App>,
     Permitted(caller): Permitted,
+    Minimal(minimal): Minimal,
     Query(NoQuery {}): Query<NoQuery>,
     Json(body): Json<BulkBody>,
-) -> Answer<web::Json<BulkDone>> {
-    let command = body.command(caller)?;
-    run(&app, move |app| app.bulk(command)).await.map(web::Json)
+) -> Answer<HttpResponse> {
+    let command = body.command(caller, minimal)?;
+    let done = run(&app, move |app| app.bulk(command)).await?;
+    long_answer(app, done, minimal)
+}
+
+pub(crate) async fn undo_bulk(
+    app: web::Data<App>,
+    Permitted(caller): Permitted,
+    Minimal(minimal): Minimal,
+    bulk_id: web::Path<String>,
+    Query(NoQuery {}): Query<NoQuery>,
+    Json(body): Json<UndoBody>,
+) -> Answer<HttpResponse> {
+    let bulk_id = BulkId::parse(&bulk_id).map_err(Problem::from)?;
+    let command = body.bulk(bulk_id, caller, minimal)?;
+    let done = run(&app, move |app| app.undo_bulk(command)).await?;
+    long_answer(app, done, minimal)
+}
+
+fn long_answer(app: web::Data<App>, done: LongAnswer, minimal: bool) -> Answer<HttpResponse> {
+    let mut response = HttpResponse::Ok();
+    if minimal {
+        response.insert_header((PREFERENCE_APPLIED, "return=minimal"));
+    }
+    let text = done.text().map_err(Problem::from)?;
+    Ok(response
+        .content_type("application/json")
+        .streaming(pieces(app, text)))
+}
+
+pub(crate) async fn bulk_report(
+    app: web::Data<App>,
+    Permitted(_): Permitted,
+    request: HttpRequest,
+    bulk_id: web::Path<String>,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Answer<HttpResponse> {
+    let bulk_id = BulkId::parse(&bulk_id).map_err(Problem::from)?;
+    let report = run(&app, move |app| app.bulk_report(&bulk_id)).await?;
+    // A report changes when the bulk is undone, and never otherwise.
+    let tag = format!("W/\"{}\"", report.version);
+    if holds(&request, &tag) {
+        return Ok(not_modified(&tag));
+    }
+    Ok(HttpResponse::Ok()
+        .insert_header((header::ETAG, tag))
+        .content_type("application/json")
+        .streaming(pieces(app, report.text)))
 }
 
 pub(crate) async fn create_package(
@@ -50,22 +111,26 @@ pub(crate) async fn create_package(
     }
     let as_of = body.as_of()?;
     let (filter, cycles, actor) = body.command(caller)?;
-    let package = run(&app, move |app| {
+    let made = run(&app, move |app| {
         app.export_package_as_of(filter, cycles, &actor, as_of)
     })
-    .await?;
+    .await;
     if signed {
-        return envelope(app, package, consistent_with).await;
+        // A repeated request gets the form that it asks for, as it was: made from the same record.
+        let (package, headers) = match made {
+            Ok(package) => (package, Vec::new()),
+            Err(error) => given_document(&app, error).await?,
+        };
+        let mut response = envelope(app, package, consistent_with).await?;
+        for (name, value) in headers {
+            response.headers_mut().insert(name, value);
+        }
+        return Ok(response);
     }
-    let before = "{\"audit_package\":".to_owned();
-    let after = format!(
-        ",\"metadata\":{},\"actor\":{}}}",
-        serde_json::to_string(&package.metadata)?,
-        serde_json::to_string(&package.actor)?
-    );
+    let text = app.made_text(&made?);
     Ok(HttpResponse::Ok()
         .content_type("application/json")
-        .streaming(pieces(app, package, before, after)))
+        .streaming(pieces(app, text)))
 }
 
 pub(crate) async fn package(
@@ -85,10 +150,10 @@ pub(crate) async fn package(
     if signed {
         return envelope(app, package, consistent_with).await;
     }
-    let body = pieces(app, package, String::new(), String::new());
+    let text = app.document_text(&package, String::new(), String::new());
     Ok(HttpResponse::Ok()
         .content_type("application/json")
-        .streaming(body))
+        .streaming(pieces(app, text)))
 }
 
 /// What is said about a parameter that only a signed package knows.
@@ -118,12 +183,12 @@ async fn envelope(
     package: StoredDocument,
     consistent_with: Option<u64>,
 ) -> Answer<HttpResponse> {
-    let signed = run(&app, move |app| app.signed_package(&package, consistent_with)).await?;
+    let signed = aside(&app, move |app| app.signed_package(&package, consistent_with)).await?;
     let body = stream::try_unfold((app, Some(signed)), |(app, signed)| async move {
         let Some(mut signed) = signed else {
             return Ok(None);
         };
-        let (piece, signed) = run(&app, move |_| signed.next_piece().map(|piece| (piece, signed))).await?;
+        let (piece, signed) = aside(&app, move |_| signed.next_piece().map(|piece| (piece, signed))).await?;
         Ok::<_, actix_web::Error>(piece.map(|piece| (web::Bytes::from(piece), (app, Some(signed)))))
     });
     Ok(HttpResponse::Ok()

@@ -1,13 +1,11 @@
 //! Plans, routes, dashboard, history, trends.
 
-use actix_web::web;
+use actix_web::{HttpRequest, HttpResponse, web};
 use cavra_app::App;
 use cavra_app::plan::{ConfiguredSchedule, Delivered};
-use cavra_app::views::{Escalated, HistoryPage, RoutePage, Trend};
-use cavra_domain::dashboard::Dashboard;
-use serde_json::Value;
+use cavra_app::views::{Escalated, Trend};
 
-use super::{Answer, run};
+use super::{Answer, conditional, run};
 use crate::extract::{Json, Permitted, Query};
 use crate::wire::{
     DashboardQuery, DeliverBody, EscalationBody, HistoryQuery, NoQuery, RoutesQuery, ScheduleQuery,
@@ -50,35 +48,38 @@ pub(crate) async fn escalation_plan(
 pub(crate) async fn history(
     app: web::Data<App>,
     Permitted(_): Permitted,
+    request: HttpRequest,
     Query(query): Query<HistoryQuery>,
-) -> Answer<web::Json<HistoryPage>> {
+) -> Answer<HttpResponse> {
     let (filter, paging) = query.command()?;
-    run(&app, move |app| app.history(&filter, &paging))
-        .await
-        .map(web::Json)
+    let page = run(&app, move |app| app.history(&filter, &paging)).await?;
+    conditional(&request, &page)
 }
 
 pub(crate) async fn dashboard(
     app: web::Data<App>,
     Permitted(_): Permitted,
+    request: HttpRequest,
     Query(query): Query<DashboardQuery>,
-) -> Answer<web::Json<Dashboard<Value>>> {
+) -> Answer<HttpResponse> {
     let as_of = query.as_of()?;
-    run(&app, move |app| app.dashboard_as_of(as_of))
-        .await
-        .map(web::Json)
+    let dashboard = run(&app, move |app| app.dashboard_as_of(as_of)).await?;
+    conditional(&request, &dashboard)
 }
 
 pub(crate) async fn routes(
     app: web::Data<App>,
     Permitted(_): Permitted,
+    request: HttpRequest,
     Query(query): Query<RoutesQuery>,
-) -> Answer<web::Json<RoutePage>> {
+) -> Answer<HttpResponse> {
     let as_of = query.as_of()?;
     let (filter, cycles, paging) = query.command()?;
-    run(&app, move |app| app.routes_as_of(&filter, cycles, &paging, as_of))
-        .await
-        .map(web::Json)
+    let page = run(&app, move |app| {
+        app.routes_as_of(&filter, cycles, &paging, as_of)
+    })
+    .await?;
+    conditional(&request, &page)
 }
 
 pub(crate) async fn suppression_trends(

@@ -6,10 +6,11 @@ use cavra_app::App;
 use cavra_app::package::StoredDocument;
 use cavra_app::release::{ArchiveReferenceRecorded, DeliveryRecorded, Exported, HealthReport};
 use cavra_domain::id::{ArchiveHealthId, ExportId, RetryPlanId};
-use cavra_rbac::{Access, Permission};
+use cavra_rbac::{Permission, Scope};
 
 use super::{Answer, pieces, run};
-use crate::error::{Code, Problem};
+use crate::authenticate::lacks;
+use crate::error::Problem;
 use crate::extract::{Json, Permitted, Query};
 use crate::wire::{
     ArchiveHealthBody, ArchiveHealthQuery, ArchiveReferenceBody, DeliveryBody, ExportBody, NoQuery,
@@ -67,7 +68,7 @@ pub(crate) async fn make_retry_plan(
         serde_json::to_string(&plan.metadata)?,
         serde_json::to_string(&plan.actor)?
     );
-    Ok(whole(app, plan, "{\"plan\":", after))
+    Ok(whole(app, &plan, "{\"plan\":", after))
 }
 
 pub(crate) async fn retry_plan(
@@ -78,7 +79,7 @@ pub(crate) async fn retry_plan(
 ) -> Answer<HttpResponse> {
     let id = RetryPlanId::parse(&retry_plan_id).map_err(Problem::from)?;
     let plan = run(&app, move |app| app.stored_retry_plan(&id)).await?;
-    Ok(whole(app, plan, "", String::new()))
+    Ok(whole(app, &plan, "", String::new()))
 }
 
 pub(crate) async fn record_archive_reference(
@@ -95,15 +96,18 @@ pub(crate) async fn record_archive_reference(
 
 pub(crate) async fn archive_health(
     app: web::Data<App>,
-    access: web::Data<Access>,
     Permitted(caller): Permitted,
     request: HttpRequest,
     Query(query): Query<ArchiveHealthQuery>,
 ) -> Answer<HttpResponse> {
-    let ((policy, actor), asked) = query.command(caller)?;
-    let may_record = access.decide(caller, Permission::ArchiveHealthRecord);
-    if asked == Some(true) {
-        may_record.map_err(|_| Problem::new(Code::NotFound, "not for this caller"))?;
+    let may_record = caller.decide(Permission::ArchiveHealthRecord, Scope::Service);
+    // A report that is stored names the groups that gave the right to store it.
+    let author = may_record
+        .clone()
+        .map_or_else(|_| caller.clone(), |grant| caller.clone().using(grant));
+    let ((policy, actor), asked) = query.command(author)?;
+    if let (Some(true), Err(denied)) = (asked, &may_record) {
+        return Err(lacks(&request, &caller, *denied).into());
     }
     // An image on some page can make a browser send this request with its own address or session.
     let foreign = request
@@ -134,7 +138,7 @@ pub(crate) async fn stored_archive_health(
 ) -> Answer<HttpResponse> {
     let id = ArchiveHealthId::parse(&health_id).map_err(Problem::from)?;
     let report = run(&app, move |app| app.stored_archive_health(&id)).await?;
-    Ok(whole(app, report, "", String::new()))
+    Ok(whole(app, &report, "", String::new()))
 }
 
 fn health_answer(app: web::Data<App>, report: HealthReport) -> Answer<HttpResponse> {
@@ -144,7 +148,7 @@ fn health_answer(app: web::Data<App>, report: HealthReport) -> Answer<HttpRespon
                 ",\"metadata\":{},\"persisted\":true}}",
                 serde_json::to_string(&stored.metadata)?
             );
-            whole(app, stored, "{\"health\":", after)
+            whole(app, &stored, "{\"health\":", after)
         }
         HealthReport::Unstored(text) => {
             let mut body = b"{\"health\":".to_vec();
@@ -162,8 +166,9 @@ fn json(body: impl Into<web::Bytes>) -> HttpResponse {
 }
 
 /// A stored document, streamed between two texts.
-fn whole(app: web::Data<App>, document: StoredDocument, before: &str, after: String) -> HttpResponse {
+fn whole(app: web::Data<App>, document: &StoredDocument, before: &str, after: String) -> HttpResponse {
+    let text = app.document_text(document, before.to_owned(), after);
     HttpResponse::Ok()
         .content_type("application/json")
-        .streaming(pieces(app, document, before.to_owned(), after))
+        .streaming(pieces(app, text))
 }

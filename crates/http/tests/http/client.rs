@@ -77,6 +77,10 @@ impl Request {
         self
     }
 
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
     pub(crate) fn host(mut self, host: &str) -> Self {
         self.host = false;
         self.header("host", host)
@@ -214,7 +218,8 @@ fn parse(bytes: &[u8], head_only: bool) -> Option<Answer> {
         body: Vec::new(),
     };
     let rest = &bytes[end + 4..];
-    if head_only {
+    // Nothing follows the head of a 304 (RFC 9112 6.3).
+    if head_only || status == 304 {
         return Some(answer);
     }
     if answer

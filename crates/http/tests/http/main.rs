@@ -6,6 +6,8 @@ mod browsers;
 mod client;
 mod contract;
 mod golden;
+mod identity;
+mod once;
 mod published_client;
 mod releases;
 mod server;

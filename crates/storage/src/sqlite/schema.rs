@@ -31,7 +31,11 @@ const LADDER: &[Step] = &[
         fill: super::release::fill,
     },
     Step {
-        sql: include_str!("../../migrations/0005_log.sql"),
+        sql: include_str!("../../migrations/0003_bulk.sql"),
+        fill: |_| Ok(()),
+    },
+    Step {
+        sql: include_str!("../../migrations/0004_log.sql"),
         fill: super::log::upgrade,
     },
 ];

@@ -22,7 +22,7 @@ CREATE TABLE acknowledgement (
     plan               INTEGER REFERENCES plan (id),
     -- How many routes it answers. None: an orphan.
     covers             INTEGER NOT NULL
-) STRICT;
+, undoes TEXT) STRICT;
 
 CREATE TABLE archive_reference (
     export_id          TEXT    NOT NULL,
@@ -92,21 +92,23 @@ CREATE TABLE evidence (
     record      TEXT    NOT NULL
 ) STRICT;
 
-CREATE TABLE log_cosignature (
-    size INTEGER NOT NULL,
-    line TEXT    NOT NULL,
-    PRIMARY KEY (size, line)
-) STRICT, WITHOUT ROWID;
-
-CREATE TABLE log_tile (
-    level  INTEGER NOT NULL,
-    tile   INTEGER NOT NULL,
-    hashes BLOB    NOT NULL,
-    PRIMARY KEY (level, tile)
+CREATE TABLE kept_answer (
+    id          INTEGER PRIMARY KEY,
+    caller      TEXT    NOT NULL,
+    operation   TEXT    NOT NULL,
+    key         TEXT    NOT NULL,
+    fingerprint BLOB    NOT NULL,
+    expires_at  INTEGER NOT NULL,
+    -- The record that the answer is made from again; null when the answer is kept in pieces.
+    reference   INTEGER REFERENCES evidence (position),
+    UNIQUE (caller, operation, key)
 ) STRICT;
 
-CREATE TABLE log_upgrade (
-    through INTEGER NOT NULL
+CREATE TABLE kept_answer_piece (
+    answer INTEGER NOT NULL REFERENCES kept_answer (id) ON DELETE CASCADE,
+    piece  INTEGER NOT NULL,
+    bytes  BLOB    NOT NULL,
+    PRIMARY KEY (answer, piece)
 ) STRICT;
 
 CREATE TABLE package_chunk (
@@ -197,6 +199,8 @@ CREATE INDEX acknowledgement_open ON acknowledgement (schedule_id, effective_at)
 
 CREATE INDEX acknowledgement_orphan ON acknowledgement (position) WHERE covers = 0;
 
+CREATE INDEX acknowledgement_undo ON acknowledgement (undoes) WHERE undoes IS NOT NULL;
+
 CREATE INDEX auditor_export_of_release ON auditor_export (release_record_ref, generated_at, export_id)
     WHERE verified = 1;
 
@@ -207,6 +211,8 @@ CREATE INDEX auditor_export_verified ON auditor_export (generated_at, export_id)
 CREATE INDEX custody_ahead ON custody (archived_ahead_at) WHERE archived_ahead_at IS NOT NULL;
 
 CREATE INDEX custody_retention ON custody (retention_until) WHERE retention_until IS NOT NULL;
+
+CREATE INDEX kept_answer_expiry ON kept_answer (expires_at);
 
 CREATE INDEX plan_by_schedule ON plan (schedule_id, created_at, plan_id);
 
@@ -228,30 +234,16 @@ BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 CREATE TRIGGER evidence_is_never_deleted BEFORE DELETE ON evidence
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
-CREATE TRIGGER log_is_never_deleted BEFORE DELETE ON log_tile
-BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
-
-CREATE TRIGGER log_only_grows BEFORE UPDATE ON log_tile
-WHEN NEW.level IS NOT OLD.level OR NEW.tile IS NOT OLD.tile
-    OR substr(NEW.hashes, 1, length(OLD.hashes)) IS NOT OLD.hashes
-BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
-
 CREATE TRIGGER package_is_never_changed BEFORE UPDATE ON package_chunk
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
 CREATE TRIGGER package_is_never_deleted BEFORE DELETE ON package_chunk
 BEGIN SELECT RAISE(ABORT, 'evidence is append-only'); END;
 
-CREATE TRIGGER upgrade_is_never_changed BEFORE UPDATE ON log_upgrade
-BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
-
-CREATE TRIGGER upgrade_is_never_deleted BEFORE DELETE ON log_upgrade
-BEGIN SELECT RAISE(ABORT, 'the log is append-only'); END;
-
-INSERT INTO acknowledgement VALUES (2, 'gordack-1', 'payments', NULL, 'slack', NULL, 'acknowledged', 'ana@example.org', 1777623000000000, 1777623000000000, 'CHG-1', '', '', '', 0, 1, 1);
-INSERT INTO acknowledgement VALUES (4, 'gordack-2', 'payments', 'gordn-2', 'slack', 'ana', 'escalated', 'ana@example.org', 1780301100000000, 1780301100000000, 'CHG-1', '', '', '', 0, 2, 1);
-INSERT INTO acknowledgement VALUES (5, 'gordack-3', 'payments', NULL, 'slack', NULL, 'resolved', 'ana@example.org', 1780302000000000, 1780302000000000, 'CHG-1', '', '', '', 0, 2, 2);
-INSERT INTO acknowledgement VALUES (6, 'gordack-4', 'payments', 'gordn-9', 'slack', NULL, 'dismissed', 'ana@example.org', 1780302600000000, 1780302600000000, 'CHG-1', '', '', '', 0, NULL, 0);
+INSERT INTO acknowledgement VALUES (2, 'gordack-1', 'payments', NULL, 'slack', NULL, 'acknowledged', 'ana@example.org', 1777623000000000, 1777623000000000, 'CHG-1', '', '', '', 0, 1, 1, NULL);
+INSERT INTO acknowledgement VALUES (4, 'gordack-2', 'payments', 'gordn-2', 'slack', 'ana', 'escalated', 'ana@example.org', 1780301100000000, 1780301100000000, 'CHG-1', '', '', '', 0, 2, 1, NULL);
+INSERT INTO acknowledgement VALUES (5, 'gordack-3', 'payments', NULL, 'slack', NULL, 'resolved', 'ana@example.org', 1780302000000000, 1780302000000000, 'CHG-1', '', '', '', 0, 2, 2, NULL);
+INSERT INTO acknowledgement VALUES (6, 'gordack-4', 'payments', 'gordn-9', 'slack', NULL, 'dismissed', 'ana@example.org', 1780302600000000, 1780302600000000, 'CHG-1', '', '', '', 0, NULL, 0, NULL);
 INSERT INTO archive_reference VALUES ('gordackfinalauditor-1', 1780309800000000, 12, 'gordackfinalarchive-1', 1780309800000000, 1780315200000000, 'worm://a/1', '', '', '2033-01-01T00:00:00Z', 0, 'REL-1');
 INSERT INTO auditor_export VALUES ('gordackfinalauditor-1', 9, 1780308600000000, 'REL-1', 1, 'abababababababababababababababababababababababababababababababab', '', '');
 INSERT INTO counter VALUES ('acknowledgement_audit_delivery_final_reporting_auditor_export_count', 1);
@@ -285,8 +277,6 @@ INSERT INTO evidence VALUES (10, 'rcd-1', 'release-connector-delivery', 17803089
 INSERT INTO evidence VALUES (11, 'rcd-2', 'release-connector-delivery', 1780309200000000, 1780315200000000, 1, x'ca4bc5d8c8aafa0482cdca8a3f2d0a52c8f9648aa25ea3047279c81c5553928f', '{"connector_delivery_source":"go_backend_rollback_drill_acknowledgement_audit_final_reporting_auditor_export","created_at":"2026-06-01T10:20:00Z","delivery_success":false,"event_id":"gordackfinalauditor-1","failed_providers":["webhook"],"metadata_kind":"release-connector-delivery","providers":["webhook"],"session_id":"rcd-2","status_codes":[503]}');
 INSERT INTO evidence VALUES (12, 'gordackfinalarchive-1', 'go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-immutable-archive-reference', 1780309800000000, 1780315200000000, 1, x'c3372544ca91e17fc455879a9f90de8e6e2a72e8949b4b07585e61b62d47b566', '{"archive_hash":"","archive_ref":"worm://a/1","created_at":"2026-06-01T10:30:00Z","export_id":"gordackfinalauditor-1","legal_hold":false,"metadata_kind":"go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-immutable-archive-reference","release_record_ref":"REL-1","retention_until":"2033-01-01T00:00:00Z","session_id":"gordackfinalarchive-1"}');
 INSERT INTO evidence VALUES (13, 'gordackfinalrecord-1', 'go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-release-record-attachment', 1780308300000000, 1780315200000000, 1, x'da8852080fe231f292bdd47b56e68e39f263c5339469445a9d89a44262efe907', '{"created_at":"2026-06-01T10:05:00Z","metadata_kind":"go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-release-record-attachment","release_record_ref":"REL-1","session_id":"gordackfinalrecord-1"}');
-INSERT INTO log_tile VALUES (0, 0, x'76ab75ac29ccf5a545ca537c8d5bb3dcc9cae928f89ac8151af19c48d6360266fcb178c5dcb91106b2f9a93457079732407b83b6e98ebd3ac7002e5230bda717a010a6aa0d5e08006d740e919735a845a52ba869b20d7a05ec9183947803dbae993912c76999ec7efaade7e8f010b50ccda45b4eccdd21c00b547c77d99dafd05b0d98ed19e8237f38d6bc383ea654290aa7e6a2fac15c91019bddca3edd4c5daadbfecaee9aa7431a1084461810504f92e0c9766c801ecde13fb765c2002a614644b448fe0c5da5adbeeb4fcd296637accdae0dd229e4f06f065b85a1b16e0ce127f4f64eda95c242147e2b7aefc9b64b560cb32153c90dae2b5d4d9fbf80f0262f978753631dd0b10d69576511dacfc70e637210f6bb5cfcc505668b3ba27c79a4184ec18975508f070bcf26d3875ecb4787df2c61151a76d585fb5d9d5c4412a7c2e480e343e671e4501d085262e65a7254bb6b2bad6353e0a6b39acae0698532722aae82e37e57bf83d4e9803955ffb140e83b882a3f3dbb548df21c3c775b5b70325d20fd600fa754bf71db220581cdf600c689df86f23b5bce585a9966');
-INSERT INTO log_upgrade VALUES (0);
 INSERT INTO package_chunk VALUES (8, 0, x'09000000907b22726f7574657322');
 INSERT INTO package_chunk VALUES (8, 1, x'04000000403a5b5d7d');
 INSERT INTO packet VALUES ('REL-1', 'go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-release-record-attachment', 1780308300000000, 13);

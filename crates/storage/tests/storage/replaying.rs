@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use cavra_domain::replay::Replay;
 use cavra_domain::route::{Cycles, RouteFilter};
 use cavra_storage::{RouteQuery, Store};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::support::{Ack, Numbers, append, at, decision, in_memory, log, noon, plan, quickstart, read};
 
@@ -50,7 +50,7 @@ fn the_quickstart_store_replays_to_its_tables() {
 fn ten_thousand_random_operations_replay_to_the_tables() {
     let mut numbers = Numbers(11);
     let mut plans: Vec<(String, String)> = Vec::new();
-    let records: Vec<Value> = (0..10_000)
+    let records: Vec<Value> = (0..10_000_u64)
         .map(|number| {
             let schedule = format!("s{}", numbers.below(40));
             let minute = u32::try_from(numbers.below(4_000)).unwrap();
@@ -71,6 +71,21 @@ fn ten_thousand_random_operations_replay_to_the_tables() {
                     .collect();
                 plans.push((schedule.clone(), id.clone()));
                 return plan(&schedule, &id, when, &decisions);
+            }
+            if numbers.below(6) == 0 {
+                // Of one that is there, of one that may come, or of none.
+                let undone = match numbers.below(4) {
+                    0 => numbers.below(10_000),
+                    _ => numbers.below(number + 1),
+                };
+                return json!({
+                    "session_id": format!("gordackundo-{number}"), "schedule_id": schedule, "created_at": when,
+                    "metadata_kind": "go-backend-rollback-drill-notification-ack-undo",
+                    "acknowledgement_undo": {
+                        "acknowledgement_id": format!("gordack-{undone}"), "provider": "slack",
+                        "undone_state": "resolved", "undone_by": "ana", "reason": "a mistake",
+                    },
+                });
             }
             // One that names no plan, one that is there, or one that may come.
             let (schedule, named) = match (numbers.below(4), plans.len()) {
