@@ -18,8 +18,22 @@ const BEFORE_OPERATIONS: [Code; 2] = [Code::NotFound, Code::MethodNotAllowed];
 pub(crate) struct Contract(Value);
 
 impl Contract {
+    /// The description of a server, with what its operations share in place of the references to it.
     pub(crate) fn of(server: &Server) -> Self {
-        Self(server.get("/openapi.json"))
+        let mut described = server.get("/openapi.json");
+        let shared = described["components"]["responses"].clone();
+        let operations = described["paths"].as_object_mut().unwrap().values_mut();
+        for operation in operations.flat_map(|methods| methods.as_object_mut().unwrap().values_mut()) {
+            for response in operation["responses"].as_object_mut().unwrap().values_mut() {
+                let name = response["$ref"]
+                    .as_str()
+                    .map(|name| name.replace("#/components/responses/", ""));
+                if let Some(name) = name {
+                    *response = shared[&name].clone();
+                }
+            }
+        }
+        Self(described)
     }
 
     fn paths(&self) -> &Map<String, Value> {
