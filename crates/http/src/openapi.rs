@@ -129,16 +129,12 @@ fn shared_problems(paths: &mut BTreeMap<&str, Map<String, Value>>) -> BTreeMap<S
         }
         let name = names.entry(response.to_string()).or_insert_with(|| {
             let first = format!("Problem{status}");
-            let name = (1..)
-                .map(|number| {
-                    if number == 1 {
-                        first.clone()
-                    } else {
-                        format!("{first}-{number}")
-                    }
-                })
-                .find(|name| !shared.contains_key(name))
-                .unwrap_or(first);
+            let mut name = first.clone();
+            let mut number = 1;
+            while shared.contains_key(&name) {
+                number += 1;
+                name = format!("{first}-{number}");
+            }
             shared.insert(name.clone(), response.clone());
             name
         });
