@@ -167,7 +167,11 @@ impl Replay {
         let route = TrackedRoute {
             route: tracked.route.clone(),
             status: RouteStatus {
-                answer: tracked.answer.as_ref().and_then(facts).map(|facts| facts.answer.clone()),
+                answer: tracked
+                    .answer
+                    .as_ref()
+                    .and_then(facts)
+                    .map(|facts| facts.answer.clone()),
                 revision: tracked.revision,
             },
             current,
@@ -254,7 +258,8 @@ impl Replay {
             }
             (Some(_), Some(_)) => {}
         }
-        self.places.insert(facts.answer.acknowledgement_id.clone(), position);
+        self.places
+            .insert(facts.answer.acknowledgement_id.clone(), position);
         self.acknowledgements
             .insert(position, Acknowledgement::new(facts, moment));
         if let Some(plan) = plan {

@@ -18,7 +18,7 @@ use crate::context::{KEY_EXPIRES, REQUEST, RequestContext};
 use crate::error::{Code, Problem};
 use crate::handlers::GivenBefore;
 use crate::metrics::Metrics;
-use crate::routes::{is_open, operation};
+use crate::routes::{Operation, is_open, operation};
 
 /// The header that carries the request id, both ways.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -82,6 +82,48 @@ async fn called<B: MessageBody>(
     answered.map(ServiceResponse::map_into_left_body)
 }
 
+/// Whether the request may go on: the host is served, and the caller has the permission of the operation. Gives what
+/// goes with it beside its body.
+async fn admit(
+    info: &ServerInfo,
+    access: &Access,
+    row: Option<&Operation>,
+    request: &ServiceRequest,
+    span: &tracing::Span,
+) -> Result<Option<Arc<RequestContext>>, Problem> {
+    if !host_name(request).is_some_and(|host| info.hosts.contains(&host)) {
+        return Err(Problem::new(
+            Code::HostNotAllowed,
+            "this host name is not served; `allowed_hosts` lists further ones",
+        ));
+    }
+    let open = match row {
+        Some(row) => row.permission.is_none(),
+        // Whoever proves nothing learns nothing of what else is or is not there.
+        None => {
+            matches!(access, Access::OpenLocal) || request.match_pattern().is_some_and(|path| is_open(&path))
+        }
+    };
+    if open {
+        return Ok(None);
+    }
+    let permission = row.and_then(|row| row.permission);
+    let caller = permit(access, request.request(), permission)
+        .instrument(span.clone())
+        .await?;
+    if let Some(caller) = caller.verified() {
+        let identity = caller.identity();
+        let hash = subject_hash(identity.issuer().as_str(), identity.subject().as_str());
+        span.record("subject_hash", hash);
+    }
+    let context = row
+        .filter(|row| row.takes_body())
+        .map(|row| RequestContext::of(request, &caller, row.id))
+        .transpose()?;
+    request.extensions_mut().insert(caller);
+    Ok(context)
+}
+
 /// The outermost middleware inside CORS.
 pub(crate) async fn around(
     info: web::Data<ServerInfo>,
@@ -103,42 +145,7 @@ pub(crate) async fn around(
         id: id.clone(),
         operation: name,
     });
-    let allowed = if host_name(&request).is_some_and(|host| info.hosts.contains(&host)) {
-        let open = match row {
-            Some(row) => row.permission.is_none(),
-            // Whoever proves nothing learns nothing of what else is or is not there.
-            None => {
-                matches!(**access, Access::OpenLocal)
-                    || request.match_pattern().is_some_and(|path| is_open(&path))
-            }
-        };
-        if open {
-            Ok(None)
-        } else {
-            let permission = row.and_then(|row| row.permission);
-            let permitted = permit(&access, request.request(), permission)
-                .instrument(span.clone())
-                .await;
-            permitted.and_then(|caller| {
-                if let Some(caller) = caller.verified() {
-                    let identity = caller.identity();
-                    let hash = subject_hash(identity.issuer().as_str(), identity.subject().as_str());
-                    span.record("subject_hash", hash);
-                }
-                let context = row
-                    .filter(|row| row.takes_body())
-                    .map(|row| RequestContext::of(&request, &caller, row.id))
-                    .transpose()?;
-                request.extensions_mut().insert(caller);
-                Ok(context)
-            })
-        }
-    } else {
-        Err(Problem::new(
-            Code::HostNotAllowed,
-            "this host name is not served; `allowed_hosts` lists further ones",
-        ))
-    };
+    let allowed = admit(&info, &access, row, &request, &span).await;
     let mut response = match allowed {
         Err(problem) => request.into_response(problem.respond(&id)),
         // The framework wants the only handle to the request here, so nothing of it is kept.

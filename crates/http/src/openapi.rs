@@ -97,6 +97,7 @@ fn build() -> Value {
     ] {
         schemas.extend(definitions);
     }
+    let responses = shared_problems(&mut paths);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -107,13 +108,39 @@ fn build() -> Value {
         },
         "servers": [{ "url": "/" }],
         "paths": paths,
-        "components": { "schemas": schemas, "securitySchemes": {
+        "components": { "schemas": schemas, "responses": responses, "securitySchemes": {
             "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
                 "description": "An access token of the configured OpenID provider." },
             "session": { "type": "apiKey", "in": "cookie", "name": crate::authenticate::SESSION_COOKIE,
                 "description": "The session of a browser that has signed in; writes also need X-CSRF-Token." },
         } },
     })
+}
+
+/// Takes the problems out of the operations: many operations have the same ones, and each is described once.
+fn shared_problems(paths: &mut BTreeMap<String, Map<String, Value>>) -> BTreeMap<String, Value> {
+    let mut shared: BTreeMap<String, Value> = BTreeMap::new();
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let operations = paths.values_mut().flat_map(|operations| operations.values_mut());
+    let responses = operations.filter_map(|operation| operation.get_mut("responses")?.as_object_mut());
+    for (status, response) in responses.flatten() {
+        if response.pointer("/content/application~1problem+json").is_none() {
+            continue;
+        }
+        let name = names.entry(response.to_string()).or_insert_with(|| {
+            let first = format!("Problem{status}");
+            let mut name = first.clone();
+            let mut number = 1;
+            while shared.contains_key(&name) {
+                number += 1;
+                name = format!("{first}-{number}");
+            }
+            shared.insert(name.clone(), response.clone());
+            name
+        });
+        *response = json!({ "$ref": format!("#/components/responses/{name}") });
+    }
+    shared
 }
 
 fn describe(operation: &Operation, generators: &mut Generators, problem: &Schema) -> Value {

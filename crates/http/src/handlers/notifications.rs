@@ -75,10 +75,7 @@ pub(crate) async fn routes(
 ) -> Answer<HttpResponse> {
     let as_of = query.as_of()?;
     let (filter, cycles, paging) = query.command()?;
-    let page = run(&app, move |app| {
-        app.routes_as_of(&filter, cycles, &paging, as_of)
-    })
-    .await?;
+    let page = run(&app, move |app| app.routes_as_of(&filter, cycles, &paging, as_of)).await?;
     conditional(&request, &page)
 }
 

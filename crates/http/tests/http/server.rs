@@ -84,7 +84,13 @@ impl Server {
 
     fn seeded(limits: Limits, quickstart: bool) -> Self {
         let clock = Arc::new(HandClock(Mutex::new(Timestamp::parse(NOW).unwrap())));
-        Self::serving(limits, quickstart, Arc::clone(&clock) as _, clock, Access::OpenLocal)
+        Self::serving(
+            limits,
+            quickstart,
+            Arc::clone(&clock) as _,
+            clock,
+            Access::OpenLocal,
+        )
     }
 
     /// A server that knows its callers in this way, and lives by this clock.

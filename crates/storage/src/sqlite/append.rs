@@ -821,7 +821,8 @@ impl WriteTx for Writing<'_> {
         ])?;
         self.position = position;
         self.recorded_at = Some(recorded_at);
-        self.state.wait(position, &interpreted.kind, record.imported, recorded_at, sha256);
+        self.state
+            .wait(position, &interpreted.kind, record.imported, recorded_at, sha256);
         self.index(position, interpreted.created_at, &interpreted.terms)?;
         for name in counters(&interpreted.kind, record.value) {
             *self.counters.entry(name).or_default() += 1;
@@ -873,7 +874,13 @@ impl WriteTx for Writing<'_> {
             })?;
         self.position = position;
         self.recorded_at = Some(recorded_at);
-        self.state.wait(position, &EvidenceKind::NotificationAck, false, recorded_at, sha256);
+        self.state.wait(
+            position,
+            &EvidenceKind::NotificationAck,
+            false,
+            recorded_at,
+            sha256,
+        );
         self.index(position, prepared.created_at, &prepared.terms)?;
         let names = match self.acknowledgement_counters.take() {
             Some(names) => names,
