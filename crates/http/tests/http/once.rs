@@ -149,6 +149,30 @@ fn a_hundred_duplicates_at_once_have_one_effect_and_equal_answers() {
 }
 
 #[test]
+fn a_signed_package_asked_for_twice_with_one_key_is_made_once_and_given_in_its_signed_form() {
+    let server = Server::start();
+    let body = json!({ "schedule_id": "fraud-scoring-monthly" });
+    let request = keyed(&b("/acknowledgements/audit-package"), &body, "k")
+        .header("accept", "application/vnd.dsse+json");
+    let first = server.send(&request);
+    assert_eq!(first.status, 200, "{:.300}", first.text());
+    assert_eq!(
+        first.header("content-type").as_deref(),
+        Some("application/vnd.dsse+json")
+    );
+    assert!(first.header("idempotency-key-expires").is_some());
+    assert_eq!(first.header("idempotent-replayed"), None);
+    let written = server.written();
+    let again = server.send(&request);
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    for header in ["content-type", "idempotency-key-expires"] {
+        assert_eq!(again.header(header), first.header(header));
+    }
+    assert_eq!(again.header("idempotent-replayed").as_deref(), Some("true"));
+    assert_eq!(server.written(), written);
+}
+
+#[test]
 fn a_key_belongs_to_one_request_of_one_operation() {
     let server = Server::start();
     let bulk = b("/acknowledgements/bulk");
