@@ -1,21 +1,17 @@
-//! Acknowledging: one answer, or one answer for many routes.
+//! Acknowledging: one answer, and its undo.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use cavra_domain::acknowledgement::{ACKNOWLEDGEMENT_SCHEMA, AckState, AcknowledgementDocument};
 use cavra_domain::actor::Actor;
-use cavra_domain::audit_package::FilterNote;
-use cavra_domain::bulk::{
-    BULK_SCHEMA, BulkAnswer, BulkDocument, BulkMode, Found, ListedRoute, MAX_FILTERED_ROUTES, Outcome,
-    OutcomeCounts, OutcomeReason, RouteOutcome, Selection, decide_bulk, outcome_of,
-};
-use cavra_domain::evidence::PRODUCT;
-use cavra_domain::id::{AcknowledgementId, BulkId, PlanId, ScheduleId};
+use cavra_domain::bulk::{Outcome, OutcomeReason, RouteOutcome, outcome_of};
+use cavra_domain::evidence::{EvidenceKind, PRODUCT};
+use cavra_domain::id::{AcknowledgementId, PlanId, ScheduleId, UndoId};
 use cavra_domain::public_safe::Text;
-use cavra_domain::route::{Cycles, Provider, RouteFilter, StateName, TrackedRoute};
-use cavra_domain::time::Timestamp;
-use cavra_storage::{KnownPlan, ReadTx, RouteQuery, StorageError};
+use cavra_domain::route::{Provider, StateName, TrackedRoute};
+use cavra_domain::undo::{UndoAnswer, UndoDocument};
+use cavra_storage::{KnownPlan, ReadTx};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -56,65 +52,27 @@ pub struct Acknowledged {
     pub actor: Actor,
 }
 
-/// Which routes a bulk is about.
+/// The undo of one acknowledgement.
 #[derive(Debug, Clone)]
-pub enum BulkSelection {
-    /// These.
-    Listed(Vec<ListedRoute>),
-    /// Every current route that the filter means.
-    Filter(RouteFilter),
-}
-
-/// One answer for many routes.
-#[derive(Debug, Clone)]
-pub struct Bulk {
+pub struct Undo {
     /// Which.
-    pub selection: BulkSelection,
-    /// What is said.
-    pub said: AckState,
-    /// Shared reference.
-    pub external_ref: Text,
-    /// Shared notes.
-    pub notes: Text,
-    /// What to do about routes that cannot be changed.
-    pub mode: BulkMode,
-    /// Say what would happen, and write nothing.
-    pub dry_run: bool,
-    /// Who says it.
+    pub acknowledgement_id: AcknowledgementId,
+    /// Why.
+    pub reason: Text,
+    /// Who undoes it.
     pub actor: Actor,
 }
 
-/// What a bulk did, or would do.
+/// What the undo of one acknowledgement did.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
-pub struct BulkDone {
-    /// Schema of this answer.
-    pub schema_version: &'static str,
-    /// Always `CAVRA`.
-    pub product: &'static str,
-    /// This bulk; in a dry run nothing is stored under it.
-    pub bulk_id: BulkId,
-    /// What was said.
-    pub acknowledgement_state: AckState,
-    /// How many acknowledgements were written, or would be.
-    pub acknowledgement_count: u64,
-    /// Strict or best effort.
-    pub mode: BulkMode,
-    /// Whether nothing was written on purpose.
-    pub dry_run: bool,
-    /// The counts; they partition the selection.
-    #[serde(flatten)]
-    pub counts: OutcomeCounts,
-    /// How many listed routes named only routes that an earlier one had named.
-    pub repeated_count: u64,
-    /// One outcome per element of the selection.
-    pub outcomes: Vec<RouteOutcome>,
-    /// The acknowledgements, one per changed route; empty in a dry run, which gives out no ids.
-    pub acknowledgements: Vec<AcknowledgementDocument>,
-    /// Their evidence records; empty in a dry run.
-    pub metadata: Vec<Value>,
-    /// The bulk's own evidence record; null in a dry run and when nothing was changed.
-    pub bulk_metadata: Option<Value>,
-    /// Who answered.
+pub struct Undone {
+    /// The document.
+    pub undo: UndoDocument,
+    /// The evidence record.
+    pub metadata: Value,
+    /// What it did to each route that the acknowledgement answers.
+    pub routes: Vec<RouteOutcome>,
+    /// Who undid it.
     pub actor: Actor,
 }
 
@@ -126,7 +84,7 @@ impl App {
     /// named route is suppressed or resolved; nothing is written then.
     pub fn acknowledge(&self, command: Acknowledge) -> Result<Acknowledged, AppError> {
         let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
-        self.store.writing(move |tx| {
+        self.writing(move |tx| {
             let at = transaction_time(clock.as_ref(), tx.state())?;
             let plan = cycle(tx.state(), &command.schedule_id, command.plan_id.as_ref())?;
             let routes =
@@ -178,116 +136,66 @@ impl App {
         })
     }
 
-    /// Records one answer for many routes, all in one transaction (contract decisions 5).
+    /// Takes back one acknowledgement, on every route on which it is the one that stands.
     ///
     /// # Errors
-    /// [`AppError::BulkBlocked`] in strict mode when a route is refused or unknown (in a dry run too: it gives the
-    /// answer that the real one would give), [`AppError::Contradiction`] when two listed routes contradict each
-    /// other; nothing is written then.
-    pub fn bulk(&self, command: Bulk) -> Result<BulkDone, AppError> {
+    /// [`AppError::Unknown`] when there is no such acknowledgement, [`AppError::UndoIsFinal`] when it is an undo
+    /// itself, [`AppError::Refused`] when it stands on no route: somebody has changed them since, or undone it
+    /// before. Nothing is written then.
+    pub fn undo(&self, command: Undo) -> Result<Undone, AppError> {
         let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
-        let decide = {
-            let ids = Arc::clone(&ids);
-            move |tx: &dyn ReadTx, command: &Bulk| -> Result<BulkDone, AppError> {
-                let at = transaction_time(clock.as_ref(), tx)?;
-                let (listed, selection) = select(tx, &command.selection, at)?;
-                let answer = BulkAnswer {
-                    bulk_id: BulkId::from_uuid(ids.next(at)),
-                    said: command.said,
-                    actor: command.actor.clone(),
-                    at,
-                    external_ref: command.external_ref.clone(),
-                    notes: command.notes.clone(),
-                };
-                let decision = decide_bulk(&selection, listed, &answer, || {
-                    AcknowledgementId::from_uuid(ids.next(at))
-                });
-                if command.mode == BulkMode::Strict && decision.is_blocked() {
-                    let blocked = |outcome: &RouteOutcome| {
-                        matches!(outcome.outcome, Outcome::Refused | Outcome::NotFound)
-                    };
-                    return Err(AppError::BulkBlocked {
-                        counts: decision.counts,
-                        blocked: decision.outcomes.into_iter().filter(blocked).collect(),
-                    });
-                }
-                Ok(BulkDone {
-                    schema_version: BULK_SCHEMA,
-                    product: PRODUCT,
-                    bulk_id: answer.bulk_id,
-                    acknowledgement_state: command.said,
-                    acknowledgement_count: decision.counts.changed_count,
-                    mode: command.mode,
-                    dry_run: command.dry_run,
-                    counts: decision.counts,
-                    repeated_count: selection.repeated,
-                    outcomes: decision.outcomes,
-                    acknowledgements: decision.acknowledgements,
-                    metadata: Vec::new(),
-                    bulk_metadata: None,
-                    actor: command.actor.clone(),
-                })
-            }
-        };
-        if command.dry_run {
-            let mut preview = self.store.reading(|tx| decide(tx, &command))?;
-            // Ids of records that will never be written would only mislead.
-            for outcome in &mut preview.outcomes {
-                outcome.acknowledgement_id.clear();
-            }
-            preview.acknowledgements.clear();
-            return Ok(preview);
-        }
-        self.store.writing(move |tx| {
-            let mut done = decide(tx.state(), &command)?;
-            let Some(at) = done
-                .acknowledgements
-                .first()
-                .map(|document| document.acknowledged_at)
-            else {
-                return Ok(done);
+        self.writing(move |tx| {
+            let at = transaction_time(clock.as_ref(), tx.state())?;
+            let unknown = || AppError::Unknown {
+                what: "acknowledgement",
+                id: command.acknowledgement_id.to_string(),
             };
-            for document in &done.acknowledgements {
-                let record = document.record().into_value();
-                append_own(tx, &record, at)?;
-                done.metadata.push(record);
+            let record = tx
+                .state()
+                .record(command.acknowledgement_id.as_str())?
+                .ok_or_else(unknown)?;
+            match record.kind {
+                EvidenceKind::NotificationAck => {}
+                EvidenceKind::AckUndo | EvidenceKind::BulkUndo => return Err(AppError::UndoIsFinal),
+                _ => return Err(unknown()),
             }
-            let record = bulk_document(&command, &done, at).record().into_value();
-            append_own(tx, &record, at)?;
-            done.bulk_metadata = Some(record);
-            Ok(done)
+            let mut answered = Vec::new();
+            tx.state()
+                .visit_undoable(record.position, record.position, &mut |undoable| {
+                    answered.push(undoable);
+                    Ok(ControlFlow::Continue(()))
+                })?;
+            let undo_id = UndoId::from_uuid(ids.next(at));
+            let routes: Vec<RouteOutcome> = answered
+                .iter()
+                .map(|undoable| undoable.outcome(undo_id.as_str()))
+                .collect();
+            let standing = answered
+                .iter()
+                .zip(&routes)
+                .find(|(_, outcome)| outcome.outcome == Outcome::Changed);
+            let Some((undoable, _)) = standing else {
+                let reason = routes
+                    .first()
+                    .map_or(OutcomeReason::UnknownRoute, |outcome| outcome.reason);
+                return Err(AppError::Refused(reason));
+            };
+            let answer = UndoAnswer {
+                actor: command.actor.clone(),
+                at,
+                reason: command.reason,
+                bulk_undo_id: None,
+            };
+            let undo = UndoDocument::of(undoable, undo_id, &answer);
+            let metadata = undo.record().into_value();
+            append_own(tx, &metadata, at)?;
+            Ok(Undone {
+                undo,
+                metadata,
+                routes,
+                actor: command.actor,
+            })
         })
-    }
-}
-
-fn bulk_document(command: &Bulk, done: &BulkDone, at: Timestamp) -> BulkDocument {
-    let (filter, listed_count) = match &command.selection {
-        BulkSelection::Listed(listed) => (None, u64::try_from(listed.len()).ok()),
-        BulkSelection::Filter(filter) => (
-            Some(FilterNote::of(&filter.clone().or_deliver(), Cycles::Current)),
-            None,
-        ),
-    };
-    BulkDocument {
-        schema_version: BULK_SCHEMA,
-        product: PRODUCT,
-        bulk_id: done.bulk_id.clone(),
-        acknowledgement_state: command.said,
-        acknowledged_by: command.actor.actor.clone(),
-        acknowledged_at: at,
-        mode: command.mode,
-        filter,
-        listed_count,
-        external_ref: command.external_ref.clone(),
-        notes: command.notes.clone(),
-        counts: done.counts,
-        unchanged: done
-            .outcomes
-            .iter()
-            .filter(|outcome| outcome.outcome != Outcome::Changed)
-            .cloned()
-            .collect(),
-        actor: command.actor.clone(),
     }
 }
 
@@ -335,57 +243,5 @@ fn outcome(tracked: &TrackedRoute, said: AckState, id: &AcknowledgementId) -> Op
         outcome,
         reason,
         acknowledgement_id: id.to_string(),
-    })
-}
-
-/// The selection of a bulk, and the listed routes behind it.
-fn select<'a>(
-    tx: &dyn ReadTx,
-    selection: &'a BulkSelection,
-    now: Timestamp,
-) -> Result<(&'a [ListedRoute], Selection), AppError> {
-    match selection {
-        BulkSelection::Listed(listed) => {
-            let found = listed
-                .iter()
-                .map(|item| find(tx, item))
-                .collect::<Result<_, _>>()?;
-            Ok((listed, Selection::listed(listed, found)?))
-        }
-        BulkSelection::Filter(filter) => {
-            let filter = filter.clone().or_deliver();
-            let count = tx.count_routes(&filter, Cycles::Current, now)?.total();
-            if count > MAX_FILTERED_ROUTES {
-                return Err(AppError::TooManyRoutes(count));
-            }
-            let mut routes = Vec::new();
-            tx.visit_routes(&RouteQuery::all(&filter, Cycles::Current, now), &mut |tracked| {
-                routes.push(tracked);
-                Ok(ControlFlow::Continue(()))
-            })?;
-            Ok((&[], Selection::filtered(routes)))
-        }
-    }
-}
-
-fn find(tx: &dyn ReadTx, item: &ListedRoute) -> Result<Found, StorageError> {
-    let Some(current) = tx.current_plan(&item.schedule_id)? else {
-        return Ok(Found::Nothing(OutcomeReason::UnknownSchedule));
-    };
-    let plan = match &item.plan_id {
-        None => current,
-        Some(plan_id) => match tx
-            .plan(plan_id)?
-            .filter(|known| known.schedule_id == item.schedule_id)
-        {
-            None => return Ok(Found::Nothing(OutcomeReason::UnknownPlan)),
-            Some(plan) => plan,
-        },
-    };
-    let routes = tx.routes_of(&plan.plan_id, item.provider.key(), item.owner.as_ref())?;
-    Ok(if routes.is_empty() {
-        Found::Nothing(OutcomeReason::UnknownRoute)
-    } else {
-        Found::Routes(routes)
     })
 }

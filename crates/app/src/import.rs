@@ -142,7 +142,7 @@ impl App {
         mut progress: Box<dyn ImportProgress>,
     ) -> Result<ImportReport, AppError> {
         let clock = Arc::clone(&self.clock);
-        self.store.writing(move |tx| {
+        self.writing(move |tx| {
             let at = transaction_time(clock.as_ref(), tx.state())?;
             let mut report = ImportReport::default();
             for source in sources {

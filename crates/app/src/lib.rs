@@ -16,12 +16,17 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub mod acknowledge;
+pub mod bulk;
 pub mod import;
+pub mod once;
 pub mod package;
 pub mod plan;
+pub mod preview;
 pub mod release;
 pub mod sample;
+mod spool;
 pub mod system;
+pub mod text;
 pub mod views;
 
 /// Why a use case did not do what was asked. Nothing was written.
@@ -65,6 +70,18 @@ pub enum AppError {
         /// The refused and unknown ones.
         blocked: Vec<RouteOutcome>,
     },
+    /// The selection is not what the preview showed that the bulk is bound to.
+    #[error("the selection is not what the preview showed, so nothing was changed")]
+    SelectionChanged(Box<preview::SelectionDifference>),
+    /// An undo cannot be undone.
+    #[error("this is an undo, and an undo is not undone: acknowledge the routes again")]
+    UndoIsFinal,
+    /// The same request was answered before.
+    #[error("the request was answered before")]
+    GivenBefore(once::GivenAnswer),
+    /// The key belongs to another request.
+    #[error("this idempotency key was used for another request")]
+    KeyReused,
     /// A filter selects more routes than one bulk may change.
     #[error("the filter selects {0} routes; one bulk takes at most {max}", max = cavra_domain::bulk::MAX_FILTERED_ROUTES)]
     TooManyRoutes(u64),
@@ -111,6 +128,10 @@ pub const fn explain(reason: OutcomeReason) -> &'static str {
         OutcomeReason::UnknownSchedule => "there is no such schedule",
         OutcomeReason::UnknownPlan => "the schedule has no such plan",
         OutcomeReason::UnknownRoute => "the cycle has no route for this provider and owner",
+        OutcomeReason::ChangedSince => {
+            "the acknowledgement does not stand on the route: somebody has changed it since, or it changed nothing"
+        }
+        OutcomeReason::AlreadyUndone => "the acknowledgement was undone before",
     }
 }
 
@@ -136,16 +157,18 @@ impl Default for Settings {
 /// The use cases over one store.
 #[derive(Clone)]
 pub struct App {
-    store: Arc<dyn Store>,
+    store: once::Evidence,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     settings: Arc<Settings>,
+    previews: Arc<preview::Previews>,
+    request: Option<Arc<once::KeyedRequest>>,
 }
 
 impl fmt::Debug for App {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("App")
-            .field("store", &self.store)
+            .field("store", &self.store.whole())
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
@@ -160,16 +183,18 @@ impl App {
         settings: Settings,
     ) -> Self {
         Self {
-            store,
+            store: once::Evidence::new(store),
             clock,
             ids,
             settings: Arc::new(settings),
+            previews: Arc::default(),
+            request: None,
         }
     }
 
     /// The store, for programs that export or check beside the use cases.
     pub fn store(&self) -> &dyn Store {
-        self.store.as_ref()
+        self.store.whole()
     }
 
     /// The time now.

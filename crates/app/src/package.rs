@@ -5,7 +5,6 @@
 //! writers feel its size; then its record and its pieces are stored in one transaction.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::ControlFlow;
 
 use cavra_domain::actor::Actor;
@@ -13,16 +12,13 @@ use cavra_domain::audit_package::{PackageDigest, PackageHeader, PackageInput, Pa
 use cavra_domain::evidence::{EvidenceKind, payload, whole_digest};
 use cavra_domain::id::AuditId;
 use cavra_domain::route::{Cycles, RouteFilter};
-use cavra_evidence::digest::DigestWriter;
-use cavra_storage::{NewRecord, ReadTx, RouteQuery, StorageError, StoredRecord, pack, unpack};
-use serde::Serialize;
+use cavra_storage::{NewRecord, ReadTx, RouteQuery, StorageError, StoredRecord, WriteTx, unpack};
 use serde_json::Value;
-use tempfile::SpooledTempFile;
 
+use crate::once::{Keep, record_at};
+use crate::spool::{Pieces, Spool};
+use crate::text::LongText;
 use crate::{App, AppError, transaction_time};
-
-/// How much text goes into one piece, in bytes; a piece ends behind the route that fills it.
-const PIECE_BYTES: usize = 256 << 10;
 
 /// A stored document, whole in its record or beside it: where it is, and what is to be said about it.
 #[derive(Debug, Clone)]
@@ -63,17 +59,22 @@ impl App {
             .store
             .as_ref()
             .reading(|tx| build(self, tx, &filter, cycles, actor))?;
-        let (header, digest, spool) = match built {
-            Built::Stored(stored) => return Ok(stored),
+        let (header, digest, mut pieces) = match built {
+            Built::Stored(stored) => {
+                return self.writing_and_keeping(
+                    move |_| Ok(stored),
+                    |stored: &StoredDocument| Ok(Keep::Record(stored.position)),
+                );
+            }
             Built::New {
                 header,
                 digest,
-                spool,
-            } => (header, digest, spool),
+                pieces,
+            } => (header, digest, pieces),
         };
         let at = header.generated_at;
         let metadata = header.record(&digest).into_value();
-        self.store.writing(move |tx| {
+        let write = move |tx: &mut dyn WriteTx| {
             // Unchanged when somebody stored the same package meanwhile, or its record came from elsewhere.
             tx.append(&NewRecord {
                 value: &metadata,
@@ -85,13 +86,11 @@ impl App {
             })?;
             let stored = stored_document(&record)?;
             if !has_text(tx.state(), &stored)? {
-                tx.store_pieces(
-                    stored.position,
-                    &mut spool.into_pieces().map_err(AppError::Spool)?,
-                )?;
+                tx.store_pieces(stored.position, &mut pieces)?;
             }
             Ok(stored)
-        })
+        };
+        self.writing_and_keeping(write, |stored| Ok(Keep::Record(stored.position)))
     }
 
     /// A package by its id.
@@ -135,6 +134,44 @@ impl App {
     pub fn piece(&self, document: &StoredDocument, piece: u64) -> Result<Piece, AppError> {
         self.store.as_ref().reading(|tx| piece_of(tx, document, piece))
     }
+
+    /// A document's text, in pieces, between two other texts.
+    pub fn document_text(&self, document: &StoredDocument, before: String, after: String) -> LongText {
+        let text = LongText::default().text(before);
+        let text = match whole_digest(&document.kind, &document.metadata) {
+            Some(_) => text.beside(document.position),
+            None => text.text(payload(&document.kind, &document.metadata).to_string()),
+        };
+        text.text(after)
+    }
+
+    /// The answer to whoever asked for a document to be made: its text, its record, and who made it.
+    pub fn made_text(&self, document: &StoredDocument) -> LongText {
+        let name = match document.kind {
+            EvidenceKind::ExportRetryPlan => "plan",
+            EvidenceKind::ArchiveHealth => "health",
+            _ => "audit_package",
+        };
+        let (metadata, actor) = (&document.metadata, &document.actor);
+        let last = match document.kind {
+            EvidenceKind::ArchiveHealth => "\"persisted\":true".to_owned(),
+            _ => format!("\"actor\":{actor}"),
+        };
+        self.document_text(
+            document,
+            format!("{{\"{name}\":"),
+            format!(",\"metadata\":{metadata},{last}}}"),
+        )
+    }
+
+    /// The document that was recorded at this position.
+    ///
+    /// # Errors
+    /// [`AppError::Storage`] when there is none.
+    pub fn recorded_document(&self, position: u64) -> Result<StoredDocument, AppError> {
+        self.store
+            .reading(|tx| stored_document(&record_at(tx, position)?))
+    }
 }
 
 /// One piece of a document's text.
@@ -172,7 +209,7 @@ enum Built {
     New {
         header: Box<PackageHeader>,
         digest: PackageDigest,
-        spool: Spool,
+        pieces: Pieces,
     },
 }
 
@@ -204,9 +241,12 @@ fn build(
     spool.text(header.open().as_bytes()).map_err(AppError::Spool)?;
     let mut first = true;
     let mut failed = None;
+    let mut providers = BTreeSet::new();
     tx.visit_histories(&RouteQuery::all(filter, cycles, at), &mut |tracked, history| {
         let entry = PackageRoute::new(&tracked, history, at);
-        spool.provider(entry.provider.as_str());
+        if !providers.contains(entry.provider.as_str()) {
+            providers.insert(entry.provider.to_string());
+        }
         let written = spool.entry(&entry, std::mem::take(&mut first));
         Ok(match written {
             Ok(()) => ControlFlow::Continue(()),
@@ -220,106 +260,14 @@ fn build(
         return Err(AppError::Spool(error));
     }
     spool.text(close().as_bytes()).map_err(AppError::Spool)?;
-    let digest = spool.finish().map_err(AppError::Spool)?;
+    let (digest, bytes, pieces) = spool.finish().map_err(AppError::Spool)?;
     Ok(Built::New {
         header: Box::new(header),
-        digest,
-        spool,
-    })
-}
-
-/// Compressed pieces on their way into storage: in memory while they are few, then in a temporary file that has
-/// no name and goes with the process.
-pub(crate) struct Spool {
-    file: SpooledTempFile,
-    piece: Vec<u8>,
-    digest: DigestWriter,
-    bytes: u64,
-    providers: BTreeSet<String>,
-}
-
-impl Spool {
-    pub(crate) fn new(memory_bytes: usize) -> Self {
-        Self {
-            file: SpooledTempFile::new(memory_bytes),
-            piece: Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8),
-            digest: DigestWriter::new(),
-            bytes: 0,
-            providers: BTreeSet::new(),
-        }
-    }
-
-    pub(crate) fn text(&mut self, text: &[u8]) -> io::Result<()> {
-        self.piece.extend_from_slice(text);
-        if self.piece.len() >= PIECE_BYTES {
-            self.end_piece()
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Notes a provider, by which history will find the document.
-    fn provider(&mut self, provider: &str) {
-        if !self.providers.contains(provider) {
-            self.providers.insert(provider.to_owned());
-        }
-    }
-
-    pub(crate) fn entry(&mut self, entry: &impl Serialize, first: bool) -> io::Result<()> {
-        if !first {
-            self.piece.push(b',');
-        }
-        serde_json::to_writer(&mut self.piece, entry)?;
-        if self.piece.len() >= PIECE_BYTES {
-            self.end_piece()
-        } else {
-            Ok(())
-        }
-    }
-
-    fn end_piece(&mut self) -> io::Result<()> {
-        self.digest.write_all(&self.piece)?;
-        self.bytes += u64::try_from(self.piece.len()).unwrap_or(u64::MAX);
-        let packed = pack(&self.piece);
-        self.file
-            .write_all(&u64::try_from(packed.len()).unwrap_or(u64::MAX).to_le_bytes())?;
-        self.file.write_all(&packed)?;
-        self.piece.clear();
-        Ok(())
-    }
-
-    pub(crate) fn finish(&mut self) -> io::Result<PackageDigest> {
-        if !self.piece.is_empty() {
-            self.end_piece()?;
-        }
-        let digest = std::mem::take(&mut self.digest).finish();
-        Ok(PackageDigest {
+        digest: PackageDigest {
             sha256: digest.to_hex(),
-            bytes: self.bytes,
-            providers: std::mem::take(&mut self.providers).into_iter().collect(),
-        })
-    }
-
-    pub(crate) fn into_pieces(mut self) -> io::Result<Pieces> {
-        self.file.seek(SeekFrom::Start(0))?;
-        Ok(Pieces(self.file))
-    }
-}
-
-/// The pieces of a spool, in order.
-pub(crate) struct Pieces(SpooledTempFile);
-
-impl Iterator for Pieces {
-    type Item = io::Result<Vec<u8>>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let mut length = [0; 8];
-        match self.0.read_exact(&mut length) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return None,
-            Err(error) => return Some(Err(error)),
-        }
-        let mut piece = vec![0; usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX)];
-        Some(self.0.read_exact(&mut piece).map(|()| piece))
-    }
+            bytes,
+            providers: providers.into_iter().collect(),
+        },
+        pieces,
+    })
 }

@@ -140,7 +140,7 @@ impl App {
             None => self.configured(command.schedule_id.as_ref())?,
         };
         let (app, ids) = (self.clone(), Arc::clone(&self.ids));
-        self.store.writing(move |tx| {
+        self.writing(move |tx| {
             let at = transaction_time(app.clock.as_ref(), tx.state())?;
             let report = app.report(Some(&schedule), path.as_deref(), at)?;
             let policy = RoutingPolicy::parse(command.routing_policy.as_ref(), &report.schedule)?;

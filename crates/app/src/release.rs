@@ -28,12 +28,14 @@ use cavra_domain::route::{Cycles, FilterTerms, Provider, RouteFilter, StateName}
 use cavra_domain::time::Timestamp;
 use cavra_evidence::canonical::canonical_value;
 use cavra_evidence::digest::{Digest, DigestWriter};
-use cavra_storage::{HistoryQuery, ReadTx, RouteQuery, StorageError, StoredRecord};
+use cavra_storage::{HistoryQuery, ReadTx, RouteQuery, StorageError, StoredRecord, WriteTx};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::package::{Piece, Spool, StoredDocument, has_text, piece_of, stored_document};
+use crate::once::Keep;
+use crate::package::{Piece, StoredDocument, has_text, piece_of, stored_document};
+use crate::spool::{Pieces, Spool};
 use crate::{App, AppError, append_own, transaction_time};
 
 /// A plan or a report with more elements than this is stored beside its record: history shows records whole, and a
@@ -126,7 +128,7 @@ impl App {
             Ok::<_, AppError>((tx.head()?.position, basis(tx, &command, at)?))
         })?;
         let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
-        self.store.writing(move |tx| {
+        self.writing(move |tx| {
             let at = transaction_time(clock.as_ref(), tx.state())?;
             let basis = if tx.state().head()?.position == seen {
                 found
@@ -181,7 +183,7 @@ impl App {
         actor: Actor,
     ) -> Result<DeliveryRecorded, AppError> {
         let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
-        self.store.writing(move |tx| {
+        self.writing(move |tx| {
             let at = transaction_time(clock.as_ref(), tx.state())?;
             let export = tx
                 .state()
@@ -237,12 +239,12 @@ impl App {
         if plan.retry_decisions.len() <= ELEMENTS_IN_RECORD {
             return self.store_document(at, plan.record(None).into_value(), None);
         }
-        let (digest, spool) = self.spool(
+        let (digest, pieces) = self.spool(
             &plan.header.open(),
             &plan.retry_decisions,
             &cavra_domain::retry::close(),
         )?;
-        self.store_document(at, plan.header.record(&digest).into_value(), Some(spool))
+        self.store_document(at, plan.header.record(&digest).into_value(), Some(pieces))
     }
 
     /// A stored retry plan by its id.
@@ -268,7 +270,7 @@ impl App {
         new: NewArchiveReference,
     ) -> Result<ArchiveReferenceRecorded, AppError> {
         let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
-        self.store.writing(move |tx| {
+        self.writing(move |tx| {
             let at = transaction_time(clock.as_ref(), tx.state())?;
             let facts = archived_export(tx.state(), &archived)?;
             let record = tx
@@ -339,8 +341,8 @@ impl App {
             self.store_document(at, health.record(None).into_value(), None)?
         } else {
             let close = cavra_domain::archive::close();
-            let (digest, spool) = self.spool(&health.header.open(), &health.alerts, close)?;
-            self.store_document(at, health.header.record(&digest).into_value(), Some(spool))?
+            let (digest, pieces) = self.spool(&health.header.open(), &health.alerts, close)?;
+            self.store_document(at, health.header.record(&digest).into_value(), Some(pieces))?
         };
         Ok(HealthReport::Stored(stored))
     }
@@ -363,22 +365,22 @@ impl App {
         open: &str,
         elements: &[T],
         close: &str,
-    ) -> Result<(DocumentDigest, Spool), AppError> {
+    ) -> Result<(DocumentDigest, Pieces), AppError> {
         let mut spool = Spool::new(self.settings.spool_bytes);
-        let mut write = || -> std::io::Result<DocumentDigest> {
+        let mut write = || -> std::io::Result<()> {
             spool.text(open.as_bytes())?;
             for (index, element) in elements.iter().enumerate() {
                 spool.entry(element, index == 0)?;
             }
-            spool.text(close.as_bytes())?;
-            let whole = spool.finish()?;
-            Ok(DocumentDigest {
-                sha256: whole.sha256,
-                bytes: whole.bytes,
-            })
+            spool.text(close.as_bytes())
         };
-        let digest = write().map_err(AppError::Spool)?;
-        Ok((digest, spool))
+        write().map_err(AppError::Spool)?;
+        let (digest, bytes, pieces) = spool.finish().map_err(AppError::Spool)?;
+        let digest = DocumentDigest {
+            sha256: digest.to_hex(),
+            bytes,
+        };
+        Ok((digest, pieces))
     }
 
     /// Stores a document's record, and beside it its pieces when the record does not hold it whole.
@@ -386,12 +388,12 @@ impl App {
         &self,
         at: Timestamp,
         metadata: Value,
-        spool: Option<Spool>,
+        pieces: Option<Pieces>,
     ) -> Result<StoredDocument, AppError> {
-        self.store.writing(move |tx| {
+        let write = move |tx: &mut dyn WriteTx| {
             let position = append_own(tx, &metadata, at)?;
-            if let Some(spool) = spool {
-                tx.store_pieces(position, &mut spool.into_pieces().map_err(AppError::Spool)?)?;
+            if let Some(mut pieces) = pieces {
+                tx.store_pieces(position, &mut pieces)?;
             }
             let id = metadata
                 .get("session_id")
@@ -402,7 +404,8 @@ impl App {
                 .record(id)?
                 .ok_or_else(|| StorageError::Corrupt(format!("record {position} is not there")))?;
             stored_document(&record)
-        })
+        };
+        self.writing_and_keeping(write, |stored| Ok(Keep::Record(stored.position)))
     }
 }
 

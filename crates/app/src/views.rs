@@ -343,7 +343,7 @@ impl App {
     /// [`AppError::Storage`].
     pub fn escalation_plan(&self, policy: EscalationPolicy, actor: Actor) -> Result<Escalated, AppError> {
         let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
-        self.store.writing(move |tx| {
+        self.writing(move |tx| {
             let at = transaction_time(clock.as_ref(), tx.state())?;
             let plan_id = EscalationPlanId::from_uuid(ids.next(at));
             let routes = waiting_routes(tx.state(), at)?;

@@ -11,5 +11,6 @@ mod app {
     mod replay;
     mod scope;
     mod support;
+    mod undoing;
     mod viewing;
 }

@@ -196,6 +196,7 @@ fn apply(
         tracked.status = status;
         let history = histories.entry(tracked.route.route_id.clone()).or_default();
         history.push(HistoryEntry {
+            undoes: None,
             answer: facts.answer,
             effect,
         });

@@ -2,12 +2,16 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::actor::Actor;
-use crate::evidence::{EvidenceKind, MetadataRecord};
+use crate::evidence::{
+    EvidenceKind, HistoryTerm, METADATA_SCHEMA, MetadataRecord, PRODUCT, SOURCE_NOTIFICATION,
+};
 use crate::id::{AcknowledgementId, BulkId, PlanId, ScheduleId};
 use crate::public_safe::{Field, Text};
+use crate::record::AckFacts;
 use crate::route::{Provider, StateName, Transition, text_enum};
 use crate::time::Timestamp;
 
@@ -16,6 +20,9 @@ pub const NOTES: Field = Field::lines("notes", 4_000);
 
 /// What the external reference of an acknowledgement may hold: a ticket or change number.
 pub const EXTERNAL_REF: Field = Field::line("external_ref", 500);
+
+/// How an undo stands where acknowledgements have their state.
+pub const UNDONE: &str = "undone";
 
 /// Schema of [`AcknowledgementDocument`].
 pub const ACKNOWLEDGEMENT_SCHEMA: &str = "cavra.go-backend-pilot.rollback-drill-notification-ack.v1";
@@ -69,11 +76,13 @@ pub struct Answer {
     pub verified: bool,
 }
 
-/// One entry of a route's history: an answer, and what it did to this route.
+/// One entry of a route's history: an answer or an undo, and what it did to this route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// The answer.
+    /// The answer. For an undo: who undid when, the reason as its notes, and what the undone acknowledgement said.
     pub answer: Answer,
+    /// The acknowledgement that an undo takes back; none for an answer.
+    pub undoes: Option<AcknowledgementId>,
     /// Its effect on the route.
     pub effect: Transition,
 }
@@ -134,6 +143,182 @@ impl AcknowledgementDocument {
                 "acknowledgement",
                 serde_json::to_value(self).unwrap_or(Value::Null),
             ),
+        }
+    }
+}
+
+/// An acknowledgement of a bulk, ready to be stored: its record as canonical JSON, and what that record says, without
+/// the way through a JSON value and back. A bulk writes up to a million of them.
+///
+/// It says nothing of its own: [`crate::record::interpret`] over the record gives the same, and whoever stores it in a
+/// debug build holds the two against each other.
+#[derive(Debug, Clone)]
+pub struct PreparedAcknowledgement {
+    /// The record, canonical (RFC 8785).
+    pub json: String,
+    /// What it says.
+    pub facts: AckFacts,
+    /// Its own time.
+    pub created_at: Timestamp,
+    /// How history finds it.
+    pub terms: [HistoryTerm; 6],
+}
+
+/// What all acknowledgements of one bulk share.
+#[derive(Debug, Clone)]
+pub struct Preparation {
+    actor: Box<RawValue>,
+    status: HistoryTerm,
+    kind: HistoryTerm,
+    listed: HistoryTerm,
+    source: HistoryTerm,
+    schedule: Option<(ScheduleId, HistoryTerm)>,
+    provider: Option<(Provider, HistoryTerm)>,
+}
+
+impl Preparation {
+    /// `actor` is the actor's canonical JSON.
+    pub fn new(said: AckState, actor: Box<RawValue>) -> Self {
+        Self {
+            actor,
+            status: HistoryTerm::status(said.as_str()),
+            kind: HistoryTerm::kind(NOTIFICATION_ACK),
+            listed: HistoryTerm::listed(),
+            source: HistoryTerm::source(SOURCE_NOTIFICATION),
+            schedule: None,
+            provider: None,
+        }
+    }
+
+    /// Prepares one acknowledgement, which names its cycle and its owner.
+    pub fn prepare(&mut self, document: &AcknowledgementDocument) -> PreparedAcknowledgement {
+        // Routes of one schedule stand together, so its term is the one of the route before.
+        let schedule = match &self.schedule {
+            Some((same, term)) if *same == document.schedule_id => term.clone(),
+            _ => {
+                let term = HistoryTerm::schedule(document.schedule_id.as_str());
+                self.schedule = Some((document.schedule_id.clone(), term.clone()));
+                term
+            }
+        };
+        let provider = match &self.provider {
+            Some((same, term)) if *same == document.provider => term.clone(),
+            _ => {
+                let term = HistoryTerm::provider(document.provider.as_str());
+                self.provider = Some((document.provider.clone(), term.clone()));
+                term
+            }
+        };
+        let actor = &document.actor;
+        PreparedAcknowledgement {
+            json: serde_json::to_string(&SortedRecord::of(document, &self.actor)).unwrap_or_default(),
+            created_at: document.acknowledged_at,
+            terms: [
+                self.kind.clone(),
+                self.listed.clone(),
+                provider,
+                schedule,
+                self.source.clone(),
+                self.status.clone(),
+            ],
+            facts: AckFacts {
+                schedule_id: document.schedule_id.clone(),
+                plan_id: Some(document.plan_id.clone()),
+                provider: document.provider.clone(),
+                owner: Some(document.owner.clone()),
+                undoes: None,
+                answer: Answer {
+                    acknowledgement_id: document.acknowledgement_id.clone(),
+                    said: document.acknowledgement_state,
+                    acknowledged_by: document.acknowledged_by.clone(),
+                    acknowledged_at: document.acknowledged_at,
+                    external_ref: document.external_ref.clone(),
+                    notes: document.notes.clone(),
+                    issuer: actor.issuer.clone(),
+                    subject: actor.subject.clone(),
+                    verified: actor.verified,
+                },
+            },
+        }
+    }
+}
+
+/// The kind of the record.
+const NOTIFICATION_ACK: &str = "go-backend-rollback-drill-notification-ack";
+
+/// [`AcknowledgementDocument::record`] with its keys in canonical order.
+#[derive(Serialize)]
+struct SortedRecord<'a> {
+    acknowledgement: SortedDocument<'a>,
+    acknowledgement_id: &'a AcknowledgementId,
+    acknowledgement_state: AckState,
+    approval_required_count: u64,
+    blocked_count: u64,
+    created_at: Timestamp,
+    decision_count: u64,
+    metadata_kind: &'static str,
+    plan_id: &'a PlanId,
+    product: &'static str,
+    provider: &'a Provider,
+    schedule_id: &'a ScheduleId,
+    schema_version: &'static str,
+    session_id: &'a AcknowledgementId,
+    signer: &'a Text,
+}
+
+/// [`AcknowledgementDocument`] with its keys in canonical order.
+#[derive(Serialize)]
+struct SortedDocument<'a> {
+    acknowledged_at: Timestamp,
+    acknowledged_by: &'a Text,
+    acknowledgement_id: &'a AcknowledgementId,
+    acknowledgement_state: AckState,
+    actor: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bulk_id: Option<&'a BulkId>,
+    external_ref: &'a Text,
+    notes: &'a Text,
+    owner: &'a Text,
+    plan_id: &'a PlanId,
+    product: &'static str,
+    provider: &'a Provider,
+    schedule_id: &'a ScheduleId,
+    schema_version: &'static str,
+}
+
+impl<'a> SortedRecord<'a> {
+    fn of(document: &'a AcknowledgementDocument, actor: &'a RawValue) -> Self {
+        Self {
+            acknowledgement: SortedDocument {
+                acknowledged_at: document.acknowledged_at,
+                acknowledged_by: &document.acknowledged_by,
+                acknowledgement_id: &document.acknowledgement_id,
+                acknowledgement_state: document.acknowledgement_state,
+                actor,
+                bulk_id: document.bulk_id.as_ref(),
+                external_ref: &document.external_ref,
+                notes: &document.notes,
+                owner: &document.owner,
+                plan_id: &document.plan_id,
+                product: document.product,
+                provider: &document.provider,
+                schedule_id: &document.schedule_id,
+                schema_version: document.schema_version,
+            },
+            acknowledgement_id: &document.acknowledgement_id,
+            acknowledgement_state: document.acknowledgement_state,
+            approval_required_count: 0,
+            blocked_count: 0,
+            created_at: document.acknowledged_at,
+            decision_count: 1,
+            metadata_kind: NOTIFICATION_ACK,
+            plan_id: &document.plan_id,
+            product: PRODUCT,
+            provider: &document.provider,
+            schedule_id: &document.schedule_id,
+            schema_version: METADATA_SCHEMA,
+            session_id: &document.acknowledgement_id,
+            signer: &document.acknowledged_by,
         }
     }
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::acknowledgement::{AckState, HistoryEntry};
+use crate::acknowledgement::{HistoryEntry, UNDONE};
 use crate::actor::Actor;
 use crate::evidence::{EvidenceKind, MetadataRecord, PRODUCT};
 use crate::id::{AcknowledgementId, AuditId, PlanId, RouteId, ScheduleId, derived_uuid};
@@ -332,17 +332,19 @@ pub struct PackageDigest {
 /// One entry of a route's history in a package.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct PackageAcknowledgement {
-    /// The record.
+    /// The record; of an undo, the undo's.
     pub acknowledgement_id: AcknowledgementId,
-    /// What it says.
-    pub acknowledgement_state: AckState,
+    /// What it says; `undone` for an undo.
+    pub acknowledgement_state: &'static str,
+    /// The acknowledgement that an undo takes back; empty for an acknowledgement.
+    pub undoes: String,
     /// Display name of the actor.
     pub acknowledged_by: Text,
     /// When.
     pub acknowledged_at: Timestamp,
     /// Ticket or change number.
     pub external_ref: Text,
-    /// Free text.
+    /// Free text; the reason of an undo.
     pub notes: Text,
     /// Who vouches for the subject; empty on imported records without an actor.
     pub issuer: Text,
@@ -442,10 +444,18 @@ impl PackageRoute {
 
 impl PackageAcknowledgement {
     fn new(entry: HistoryEntry) -> Self {
-        let HistoryEntry { answer, effect } = entry;
+        let HistoryEntry {
+            answer,
+            undoes,
+            effect,
+        } = entry;
         Self {
             acknowledgement_id: answer.acknowledgement_id,
-            acknowledgement_state: answer.said,
+            acknowledgement_state: match undoes {
+                None => answer.said.as_str(),
+                Some(_) => UNDONE,
+            },
+            undoes: undoes.map(|id| id.to_string()).unwrap_or_default(),
             acknowledged_by: answer.acknowledged_by,
             acknowledged_at: answer.acknowledged_at,
             external_ref: answer.external_ref,
@@ -491,6 +501,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::acknowledgement::AckState;
     use crate::record::{Projection, interpret};
     use crate::route::{FilterTerms, Route};
     use crate::testing::{about_now, actor, answer, any_filter, any_routes, now, route, suppressed, tracked};
@@ -562,6 +573,7 @@ mod tests {
                 .iter()
                 .map(|answer| HistoryEntry {
                     answer: answer.clone(),
+                    undoes: None,
                     effect: Transition::Change,
                 })
                 .collect();
@@ -689,14 +701,17 @@ mod tests {
         let history = vec![
             HistoryEntry {
                 answer: answer(AckState::Escalated, 1),
+                undoes: None,
                 effect: Transition::Change,
             },
             HistoryEntry {
                 answer: answer(AckState::Resolved, 2),
+                undoes: None,
                 effect: Transition::Change,
             },
             HistoryEntry {
                 answer: answer(AckState::Resolved, 3),
+                undoes: None,
                 effect: Transition::Repeat,
             },
         ];

@@ -67,6 +67,10 @@ text_enum! {
         UnknownPlan = "unknown_plan",
         /// The cycle has no route for this provider and owner.
         UnknownRoute = "unknown_route",
+        /// The acknowledgement to undo does not stand: somebody has changed the route since, or it changed nothing.
+        ChangedSince = "changed_since",
+        /// The acknowledgement was undone before.
+        AlreadyUndone = "already_undone",
     }
 }
 
@@ -196,13 +200,58 @@ impl Selection {
     }
 }
 
+/// What a bulk needs to know of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The route.
+    pub route_id: RouteId,
+    /// When its clock began; with the id it decides the place in the selection.
+    pub created_at: Timestamp,
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// The cycle.
+    pub plan_id: PlanId,
+    /// The provider.
+    pub provider: Provider,
+    /// The owner.
+    pub owner: Text,
+    /// The state; none for a suppressed route.
+    pub state: Option<StateName>,
+    /// How often the state has changed.
+    pub revision: u64,
+    /// Whether the route belongs to its schedule's newest plan.
+    pub current: bool,
+}
+
+impl From<&TrackedRoute> for Target {
+    fn from(tracked: &TrackedRoute) -> Self {
+        let route = &tracked.route;
+        Self {
+            route_id: route.route_id.clone(),
+            created_at: route.created_at,
+            schedule_id: route.schedule_id.clone(),
+            plan_id: route.plan_id.clone(),
+            provider: route.provider.clone(),
+            owner: route.owner.clone(),
+            state: tracked.state(),
+            revision: tracked.status.revision,
+            current: tracked.current,
+        }
+    }
+}
+
 /// What a bulk does to one route: the same transition rule as for a single acknowledgement, and only current
 /// routes that wait for an answer.
 pub fn decide(tracked: &TrackedRoute, said: AckState) -> (Outcome, OutcomeReason) {
-    let Some(state) = tracked.state() else {
+    decide_in(tracked.state(), tracked.current, said)
+}
+
+/// [`decide`], for whoever knows only the state (none: suppressed) and whether the cycle is the current one.
+const fn decide_in(state: Option<StateName>, current: bool, said: AckState) -> (Outcome, OutcomeReason) {
+    let Some(state) = state else {
         return (Outcome::Refused, OutcomeReason::Suppressed);
     };
-    if !tracked.current {
+    if !current {
         return (Outcome::Refused, OutcomeReason::Superseded);
     }
     outcome_of(state.on(said))
@@ -214,6 +263,8 @@ pub const fn outcome_of(transition: Transition) -> (Outcome, OutcomeReason) {
         Transition::Change => (Outcome::Changed, OutcomeReason::None),
         Transition::Repeat => (Outcome::Already, OutcomeReason::AlreadyInState),
         Transition::Final => (Outcome::Refused, OutcomeReason::ResolvedIsFinal),
+        Transition::Undo => (Outcome::Changed, OutcomeReason::None),
+        Transition::Stale => (Outcome::Refused, OutcomeReason::ChangedSince),
     }
 }
 
@@ -321,44 +372,14 @@ pub fn decide_bulk(
         let outcome = match element {
             Selected::Nothing(index, reason) => {
                 let Some(item) = listed.get(*index) else { continue };
-                RouteOutcome {
-                    schedule_id: item.schedule_id.clone(),
-                    provider: item.provider.clone(),
-                    owner: item.owner.clone().unwrap_or_default(),
-                    plan_id: item.plan_id.as_ref().map(ToString::to_string).unwrap_or_default(),
-                    previous_state: "",
-                    state: "",
-                    outcome: Outcome::NotFound,
-                    reason: *reason,
-                    acknowledgement_id: String::new(),
-                }
+                not_found(item, *reason)
             }
             Selected::Route(tracked, index) => {
-                let (outcome, reason) = decide(tracked, answer.said);
-                let previous = tracked.state().map_or("", StateName::as_str);
-                let mut acknowledgement_id = String::new();
-                if outcome == Outcome::Changed {
-                    let item = index.and_then(|index| listed.get(index));
-                    let document = acknowledgement(tracked, item, answer, new_id());
-                    acknowledgement_id = document.acknowledgement_id.to_string();
-                    decision.acknowledgements.push(document);
-                }
-                let route = &tracked.route;
-                RouteOutcome {
-                    schedule_id: route.schedule_id.clone(),
-                    provider: route.provider.clone(),
-                    owner: route.owner.clone(),
-                    plan_id: route.plan_id.to_string(),
-                    previous_state: previous,
-                    state: if outcome == Outcome::Changed {
-                        answer.said.state().as_str()
-                    } else {
-                        previous
-                    },
-                    outcome,
-                    reason,
-                    acknowledgement_id,
-                }
+                let item = index.and_then(|index| listed.get(index));
+                let (outcome, document) =
+                    answer_target(&Target::from(tracked.as_ref()), item, answer, &mut new_id);
+                decision.acknowledgements.extend(document);
+                outcome
             }
         };
         decision.counts.add(outcome.outcome);
@@ -367,13 +388,59 @@ pub fn decide_bulk(
     decision
 }
 
+/// The outcome of a listed route that names nothing.
+pub fn not_found(item: &ListedRoute, reason: OutcomeReason) -> RouteOutcome {
+    RouteOutcome {
+        schedule_id: item.schedule_id.clone(),
+        provider: item.provider.clone(),
+        owner: item.owner.clone().unwrap_or_default(),
+        plan_id: item.plan_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        previous_state: "",
+        state: "",
+        outcome: Outcome::NotFound,
+        reason,
+        acknowledgement_id: String::new(),
+    }
+}
+
+/// The outcome of one route, and the acknowledgement that changes it, if one does.
+pub fn answer_target(
+    target: &Target,
+    item: Option<&ListedRoute>,
+    answer: &BulkAnswer,
+    new_id: &mut impl FnMut() -> AcknowledgementId,
+) -> (RouteOutcome, Option<AcknowledgementDocument>) {
+    let (outcome, reason) = decide_in(target.state, target.current, answer.said);
+    let previous = target.state.map_or("", StateName::as_str);
+    let document = (outcome == Outcome::Changed).then(|| acknowledgement(target, item, answer, new_id()));
+    let told = RouteOutcome {
+        schedule_id: target.schedule_id.clone(),
+        provider: target.provider.clone(),
+        owner: target.owner.clone(),
+        plan_id: target.plan_id.to_string(),
+        previous_state: previous,
+        state: if outcome == Outcome::Changed {
+            answer.said.state().as_str()
+        } else {
+            previous
+        },
+        outcome,
+        reason,
+        acknowledgement_id: document
+            .as_ref()
+            .map(|document| document.acknowledgement_id.to_string())
+            .unwrap_or_default(),
+    };
+    (told, document)
+}
+
 /// A listed route's own reference or notes; an empty text is none.
 fn given(own: Option<&Text>) -> Option<&Text> {
     own.filter(|text| !text.as_str().is_empty())
 }
 
 fn acknowledgement(
-    tracked: &TrackedRoute,
+    target: &Target,
     item: Option<&ListedRoute>,
     answer: &BulkAnswer,
     acknowledgement_id: AcknowledgementId,
@@ -383,10 +450,10 @@ fn acknowledgement(
         schema_version: crate::acknowledgement::ACKNOWLEDGEMENT_SCHEMA,
         product: crate::evidence::PRODUCT,
         acknowledgement_id,
-        schedule_id: tracked.route.schedule_id.clone(),
-        plan_id: tracked.route.plan_id.clone(),
-        provider: tracked.route.provider.clone(),
-        owner: tracked.route.owner.clone(),
+        schedule_id: target.schedule_id.clone(),
+        plan_id: target.plan_id.clone(),
+        provider: target.provider.clone(),
+        owner: target.owner.clone(),
         acknowledged_by: answer.actor.actor.clone(),
         acknowledgement_state: answer.said,
         acknowledged_at: answer.at,
@@ -400,8 +467,8 @@ fn acknowledgement(
     }
 }
 
-/// The bulk's own record: what was asked, by whom, and what became of it. The changed routes stand in the
-/// acknowledgements that carry its id; every other outcome stands here.
+/// The bulk's own record: what was asked, by whom, and what became of it. The outcomes, one per route, may be a
+/// million: they are stored beside the record, in pieces, and the record holds their digest.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct BulkDocument {
     /// [`BULK_SCHEMA`].
@@ -429,8 +496,17 @@ pub struct BulkDocument {
     /// The counts.
     #[serde(flatten)]
     pub counts: OutcomeCounts,
-    /// The outcomes that changed nothing.
-    pub unchanged: Vec<RouteOutcome>,
+    /// How many listed routes named only routes that an earlier one had named.
+    pub repeated_count: u64,
+    /// What was selected, and at which revisions: see [`crate::preview`].
+    pub selection_digest: String,
+    /// The digest of the preview that the bulk was bound to, if it was.
+    pub expected_digest: Option<String>,
+    /// SHA-256 of the list of outcomes, as it is stored beside this record: a JSON array, one outcome per element of
+    /// the selection.
+    pub outcomes_sha256: String,
+    /// Length of that list, in bytes.
+    pub outcomes_bytes: u64,
     /// Who acted.
     pub actor: Actor,
 }
@@ -469,6 +545,7 @@ mod tests {
 
     use super::*;
     use crate::acknowledgement::Answer;
+    use crate::evidence::whole_digest;
     use crate::id::{IdSource, SequentialIds};
     use crate::record::{Projection, interpret};
     use crate::route::{Route, RouteAction, RouteCategory};
@@ -835,7 +912,11 @@ mod tests {
             external_ref: answer.external_ref.clone(),
             notes: answer.notes.clone(),
             counts: decision.counts,
-            unchanged: decision.outcomes[1..].to_vec(),
+            repeated_count: 0,
+            selection_digest: "sha256:00".to_owned(),
+            expected_digest: None,
+            outcomes_sha256: "ab".to_owned(),
+            outcomes_bytes: 12,
             actor: answer.actor.clone(),
         };
         let record = document.record().into_value();
@@ -849,8 +930,8 @@ mod tests {
         );
         assert_eq!(record["bulk_acknowledgement"]["matched_count"], 2);
         assert_eq!(
-            record["bulk_acknowledgement"]["unchanged"][0]["reason"],
-            "suppressed"
+            whole_digest(&EvidenceKind::BulkAcknowledgement, &record),
+            Some("ab")
         );
         let read = interpret(&record, Timestamp::EPOCH).unwrap();
         assert!(matches!(read.projection, Projection::None));

@@ -114,6 +114,10 @@ counters! {
     acknowledgement_count = |r| r.is(&Kind::NotificationAck);
     /// Bulk acknowledgements.
     bulk_acknowledgement_count = |r| r.is(&Kind::BulkAcknowledgement);
+    /// Undone acknowledgements, single and as part of a bulk.
+    acknowledgement_undo_count = |r| r.is(&Kind::AckUndo);
+    /// Undone bulk acknowledgements.
+    bulk_acknowledgement_undo_count = |r| r.is(&Kind::BulkUndo);
     /// Escalation plans.
     escalation_plan_count = |r| r.is(&Kind::EscalationPlan);
     /// Audit packages.

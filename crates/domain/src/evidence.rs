@@ -67,6 +67,10 @@ kinds! {
     NotificationAck = "go-backend-rollback-drill-notification-ack", "acknowledgement";
     /// A bulk acknowledgement's own record.
     BulkAcknowledgement = "go-backend-rollback-drill-bulk-acknowledgement", "bulk_acknowledgement";
+    /// The undo of one acknowledgement.
+    AckUndo = "go-backend-rollback-drill-notification-ack-undo", "acknowledgement_undo";
+    /// The undo of a bulk acknowledgement: its own record.
+    BulkUndo = "go-backend-rollback-drill-bulk-acknowledgement-undo", "bulk_acknowledgement_undo";
     /// An escalation plan.
     EscalationPlan = "go-backend-rollback-drill-notification-escalation-plan", "escalation_plan";
     /// A suppression trend, as the published system stored one at every look.
@@ -242,6 +246,10 @@ impl HistoryTerm {
     pub fn delivery(delivery_id: &str) -> Self {
         Self(format!("delivery={delivery_id}"))
     }
+    /// Undos of a bulk acknowledgement.
+    pub fn undo_of_bulk(bulk_id: &str) -> Self {
+        Self(format!("undo_of_bulk={bulk_id}"))
+    }
     /// Records with a cadence.
     pub fn cadence(cadence: &str) -> Self {
         Self(format!("cadence={cadence}"))
@@ -275,6 +283,7 @@ pub fn whole_digest<'a>(kind: &EvidenceKind, record: &'a Value) -> Option<&'a st
     let key = match kind {
         EvidenceKind::AuditPackage => "package_sha256",
         EvidenceKind::ExportRetryPlan | EvidenceKind::ArchiveHealth => "document_sha256",
+        EvidenceKind::BulkAcknowledgement | EvidenceKind::BulkUndo => "outcomes_sha256",
         _ => return None,
     };
     payload(kind, record).get(key).and_then(Value::as_str)
@@ -323,6 +332,9 @@ pub fn history_terms(kind: &EvidenceKind, record: &Value) -> BTreeSet<HistoryTer
     }
     for delivery in [text(record, "delivery_id"), text(record, "event_id")] {
         terms.extend(delivery.map(HistoryTerm::delivery));
+    }
+    if *kind == EvidenceKind::BulkUndo {
+        terms.extend(text(record, "bulk_id").map(HistoryTerm::undo_of_bulk));
     }
     let cadence = text(payload, "cadence").or_else(|| {
         payload
@@ -407,6 +419,8 @@ fn sources(kind: &EvidenceKind, declared: Option<&str>) -> Vec<String> {
         EvidenceKind::NotificationPlan
         | EvidenceKind::NotificationAck
         | EvidenceKind::BulkAcknowledgement
+        | EvidenceKind::AckUndo
+        | EvidenceKind::BulkUndo
         | EvidenceKind::EscalationPlan
         | EvidenceKind::SuppressionTrend
         | EvidenceKind::ConnectorDelivery => vec![SOURCE_NOTIFICATION],

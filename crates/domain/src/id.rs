@@ -104,6 +104,10 @@ ids! {
     AcknowledgementId = "gordack-", "acknowledgement_id";
     /// One bulk acknowledgement.
     BulkId = "gordbulkack-", "bulk_id";
+    /// The undo of one acknowledgement.
+    UndoId = "gordackundo-", "undo_id";
+    /// The undo of one bulk acknowledgement.
+    BulkUndoId = "gordbulkundo-", "bulk_undo_id";
     /// One audit package.
     AuditId = "gordackaudit-", "audit_id";
     /// One escalation plan.

@@ -22,6 +22,7 @@ pub mod escalation;
 pub mod evidence;
 pub mod export;
 pub mod id;
+pub mod preview;
 pub mod public_safe;
 pub mod record;
 pub mod retry;
@@ -31,3 +32,4 @@ pub mod suppression;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod undo;

@@ -131,8 +131,11 @@ pub struct AckFacts {
     pub provider: Provider,
     /// The owner; none for every owner of the provider in the cycle.
     pub owner: Option<Text>,
-    /// The answer.
+    /// The answer; of an undo, see [`crate::acknowledgement::HistoryEntry`].
     pub answer: Answer,
+    /// The acknowledgement that this takes back, when it is an undo. It then answers the routes that the undone
+    /// acknowledgement answers, whatever else it names.
+    pub undoes: Option<AcknowledgementId>,
 }
 
 /// Reads a record. `recorded_at` is when this service took it.
@@ -170,6 +173,9 @@ pub fn interpret(record: &Value, recorded_at: Timestamp) -> Result<Interpreted, 
         }
         EvidenceKind::NotificationAck => {
             Projection::Acknowledgement(Box::new(ack_facts(record, document, &session_id, created_at)?))
+        }
+        EvidenceKind::AckUndo => {
+            Projection::Acknowledgement(Box::new(undo_facts(record, document, &session_id, created_at)?))
         }
         EvidenceKind::AuditorExport => {
             Projection::Export(Box::new(export_facts(record, created_at.min(recorded_at))?))
@@ -285,6 +291,7 @@ fn ack_facts(
         plan_id,
         provider,
         owner,
+        undoes: None,
         answer: Answer {
             acknowledgement_id: AcknowledgementId::parse(session_id)?,
             said,
@@ -301,6 +308,54 @@ fn ack_facts(
             subject: line("subject", text(actor, "subject").unwrap_or_default())?,
             verified: actor.get("verified").and_then(Value::as_bool).unwrap_or(false),
         },
+    })
+}
+
+/// An undo. It is our own kind, so what it needs has to be there.
+fn undo_facts(
+    record: &Value,
+    document: &Value,
+    session_id: &str,
+    created_at: Timestamp,
+) -> Result<AckFacts, RecordError> {
+    let provider = Provider::parse(text(document, "provider").unwrap_or_default())?;
+    if provider.is_empty() {
+        return Err(RecordError::Missing("provider"));
+    }
+    let undoes = text(document, "acknowledgement_id").ok_or(RecordError::Missing("acknowledgement_id"))?;
+    let said = text(document, "undone_state")
+        .and_then(AckState::parse)
+        .ok_or_else(|| {
+            RecordError::invalid(
+                "undone_state",
+                "is none of acknowledged, dismissed, escalated, resolved",
+            )
+        })?;
+    let actor = document.get("actor").unwrap_or(&Value::Null);
+    let undone_at = match text(document, "undone_at") {
+        None => created_at,
+        Some(at) => Timestamp::parse_published(at)
+            .map_err(|error| RecordError::invalid("undone_at", format!("is {error}")))?,
+    };
+    Ok(AckFacts {
+        schedule_id: schedule_id(record, document)?,
+        plan_id: text(document, "plan_id").map(PlanId::parse).transpose()?,
+        provider,
+        owner: text(document, "owner")
+            .map(|owner| line("owner", owner))
+            .transpose()?,
+        answer: Answer {
+            acknowledgement_id: AcknowledgementId::parse(session_id)?,
+            said,
+            acknowledged_by: line("undone_by", text(document, "undone_by").unwrap_or_default())?,
+            acknowledged_at: undone_at,
+            external_ref: Text::default(),
+            notes: line("reason", text(document, "reason").unwrap_or_default())?,
+            issuer: line("issuer", text(actor, "issuer").unwrap_or_default())?,
+            subject: line("subject", text(actor, "subject").unwrap_or_default())?,
+            verified: actor.get("verified").and_then(Value::as_bool).unwrap_or(false),
+        },
+        undoes: Some(AcknowledgementId::parse(undoes)?),
     })
 }
 
@@ -1250,6 +1305,7 @@ mod tests {
                 plan_id: Some(document.plan_id),
                 provider: document.provider,
                 owner: Some(document.owner).filter(|owner| !owner.as_str().is_empty()),
+                undoes: None,
                 answer: Answer {
                     acknowledgement_id: document.acknowledgement_id,
                     said: document.acknowledgement_state,

@@ -224,6 +224,90 @@ pub enum Transition {
     Repeat,
     /// The route is resolved, and resolved is final: nothing changes.
     Final,
+    /// An undo took back the acknowledgement that stood; what stood before it stands again.
+    Undo,
+    /// An undo of an acknowledgement that does not stand here, or no longer: nothing changes.
+    Stale,
+}
+
+/// A route's state as the fold of its history: acknowledgements and undos, in the order in which they take effect.
+/// `K` names an acknowledgement.
+///
+/// The acknowledgements that changed the state are kept in a stack. An undo takes the topmost one away, and only
+/// if that is the one it names: what somebody else has changed since stays as it is.
+///
+/// ```
+/// use cavra_domain::acknowledgement::AckState;
+/// use cavra_domain::route::{Fold, StateName, Transition};
+///
+/// let mut fold = Fold::default();
+/// fold.acknowledge(1, AckState::Acknowledged);
+/// fold.acknowledge(2, AckState::Resolved);
+/// assert_eq!(fold.undo(&1), Transition::Stale);
+/// assert_eq!(fold.undo(&2), Transition::Undo);
+/// assert_eq!((fold.state(), fold.standing()), (StateName::Acknowledged, Some(&1)));
+/// ```
+#[derive(Debug, Clone)]
+pub struct Fold<K> {
+    changes: Vec<(K, StateName)>,
+    revision: u64,
+}
+
+impl<K> Default for Fold<K> {
+    fn default() -> Self {
+        Self {
+            changes: Vec::new(),
+            revision: 0,
+        }
+    }
+}
+
+impl<K: PartialEq> Fold<K> {
+    /// The state now.
+    pub fn state(&self) -> StateName {
+        self.changes
+            .last()
+            .map_or(StateName::Outstanding, |(_, state)| *state)
+    }
+
+    /// The acknowledgement that stands; none while the route is outstanding.
+    pub fn standing(&self) -> Option<&K> {
+        self.changes.last().map(|(key, _)| key)
+    }
+
+    /// The state in which an undo of the standing acknowledgement would leave the route.
+    pub fn beneath(&self) -> StateName {
+        self.changes
+            .iter()
+            .rev()
+            .nth(1)
+            .map_or(StateName::Outstanding, |(_, state)| *state)
+    }
+
+    /// How often the state has changed.
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// One more acknowledgement.
+    pub fn acknowledge(&mut self, key: K, said: AckState) -> Transition {
+        let transition = self.state().on(said);
+        if transition == Transition::Change {
+            self.changes.push((key, said.state()));
+            self.revision += 1;
+        }
+        transition
+    }
+
+    /// The undo of an acknowledgement.
+    pub fn undo(&mut self, key: &K) -> Transition {
+        if self.standing() != Some(key) {
+            return Transition::Stale;
+        }
+        self.changes.pop();
+        self.revision += 1;
+        Transition::Undo
+    }
 }
 
 text_enum! {
@@ -328,7 +412,7 @@ impl RouteStatus {
     }
 
     /// The status after one more acknowledgement. Applying a route's acknowledgements in their order, from
-    /// [`RouteStatus::default`], gives its state; nothing else does.
+    /// [`RouteStatus::default`], gives its state as long as none is undone; [`Fold`] knows undos too.
     #[must_use]
     pub fn apply(self, answer: Answer) -> (Self, Transition) {
         let transition = self.state().on(answer.said);
@@ -340,7 +424,9 @@ impl RouteStatus {
                 },
                 transition,
             ),
-            Transition::Repeat | Transition::Final => (self, transition),
+            Transition::Repeat | Transition::Final | Transition::Undo | Transition::Stale => {
+                (self, transition)
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
 use cavra_app::AppError;
 use cavra_app::import::ImportReport;
+use cavra_app::preview::SelectionDifference;
 use cavra_domain::archive::ArchiveReferenceError;
 use cavra_domain::bulk::{OutcomeCounts, RouteOutcome};
 use cavra_domain::escalation::EscalationPolicyError;
@@ -70,6 +71,10 @@ codes! {
     RouteRefused = "route_refused", 409, "The route may not take this answer";
     /// A strict bulk was stopped.
     BulkBlocked = "bulk_blocked", 409, "Some selected routes cannot be changed";
+    /// The selection is not what the preview showed.
+    SelectionChanged = "selection_changed", 409, "The selection has changed since the preview";
+    /// An undo is not undone.
+    UndoIsFinal = "undo_is_final", 409, "An undo cannot be undone";
     /// Only a verified export can be archived.
     ExportNotVerified = "export_not_verified", 409, "The export is not verified";
     /// The body is too large.
@@ -84,6 +89,8 @@ codes! {
     MalformedBody = "malformed_body", 422, "The body is not the expected JSON";
     /// A text holds what no document may hold.
     NotPublicSafe = "not_public_safe", 422, "A text is not public-safe";
+    /// The idempotency key belongs to another request.
+    KeyReused = "idempotency_key_reused", 422, "The idempotency key was used for another request";
     /// An import holds records that cannot be taken.
     ImportRefused = "import_refused", 422, "Records cannot be taken";
     /// The service failed.
@@ -126,6 +133,9 @@ pub struct ProblemDocument {
     /// The routes that stopped a bulk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcomes: Option<Vec<RouteOutcome>>,
+    /// What has changed since the preview that a bulk was bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub difference: Option<Box<SelectionDifference>>,
     /// What a refused import found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Box<ImportReport>>,
@@ -145,6 +155,8 @@ pub struct Problem {
 enum More {
     /// A stopped bulk: what would have happened, and the routes that stopped it.
     Bulk(OutcomeCounts, Vec<RouteOutcome>),
+    /// What has changed since a preview.
+    Difference(Box<SelectionDifference>),
     /// A refused import.
     Import(Box<ImportReport>),
     /// The methods that a path serves.
@@ -204,9 +216,11 @@ impl Problem {
     /// The whole answer, for a request.
     pub fn respond(&self, request_id: &str) -> HttpResponse {
         let (mut counts, mut outcomes, mut report, mut allow) = (None, None, None, None);
+        let mut difference = None;
         match self.more.as_deref() {
             None => {}
             Some(More::Bulk(of, blocked)) => (counts, outcomes) = (Some(*of), Some(blocked.clone())),
+            Some(More::Difference(found)) => difference = Some(found.clone()),
             Some(More::Import(found)) => report = Some(found.clone()),
             Some(More::Allow(methods)) => allow = Some(methods),
         }
@@ -220,6 +234,7 @@ impl Problem {
             errors: self.errors.clone(),
             counts,
             outcomes,
+            difference,
             report,
         };
         let mut response = HttpResponse::build(self.status_code());
@@ -346,6 +361,17 @@ impl From<AppError> for Problem {
                     ..Self::new(Code::BulkBlocked, detail)
                 }
             }
+            AppError::SelectionChanged(difference) => {
+                let more = Some(Box::new(More::Difference(difference)));
+                Self {
+                    more,
+                    ..Self::new(Code::SelectionChanged, detail)
+                }
+            }
+            AppError::UndoIsFinal => Self::new(Code::UndoIsFinal, detail),
+            AppError::KeyReused => Self::new(Code::KeyReused, detail),
+            // It has a way of its own out of a handler.
+            AppError::GivenBefore(_) => Self::new(Code::Internal, detail),
             AppError::TooManyRoutes(_) => Self::at(Code::TooManyRoutes, "/filter", detail),
             AppError::Contradiction(conflict) => Self::at(
                 Code::InvalidValue,

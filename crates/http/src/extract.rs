@@ -113,6 +113,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
                 }
                 body.extend_from_slice(&piece);
             }
+            crate::context::body(&body);
             Ok(Self(decode(&body)?))
         })
     }

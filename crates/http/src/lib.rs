@@ -22,6 +22,7 @@ use futures_util::future::select;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
+mod context;
 pub mod error;
 mod extract;
 mod handlers;
@@ -223,9 +224,18 @@ fn cors(origins: &[String]) -> Cors {
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
             header::ACCEPT,
+            header::IF_NONE_MATCH,
             middleware::REQUEST_ID,
+            context::IDEMPOTENCY_KEY,
+            context::PREFER,
         ])
-        .expose_headers([middleware::REQUEST_ID])
+        .expose_headers([
+            middleware::REQUEST_ID,
+            header::ETAG,
+            context::KEY_EXPIRES,
+            context::REPLAYED,
+            context::PREFERENCE_APPLIED,
+        ])
         .block_on_origin_mismatch(false)
         .max_age(600);
     for origin in origins {

@@ -1,16 +1,21 @@
 //! What every request goes through: a request id, the host check, the permission of its operation, one log line,
 //! metrics, and problems with the request's id in them.
 
-use actix_web::body::{BoxBody, MessageBody};
+use std::sync::Arc;
+
+use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, web};
+use cavra_app::App;
 use cavra_rbac::{Access, Caller};
 use tracing::Instrument as _;
 
 use crate::ServerInfo;
+use crate::context::{KEY_EXPIRES, REQUEST, RequestContext};
 use crate::error::{Code, Problem};
+use crate::handlers::GivenBefore;
 use crate::metrics::Metrics;
 use crate::routes::operation;
 
@@ -59,11 +64,29 @@ fn host_name(request: &ServiceRequest) -> Option<String> {
     is_port.then(|| name.strip_suffix('.').unwrap_or(&name).to_ascii_lowercase())
 }
 
+/// Calls the handler, with what goes beside the body at hand.
+async fn called<B: MessageBody>(
+    context: Option<Arc<RequestContext>>,
+    next: Next<B>,
+    request: ServiceRequest,
+) -> Result<ServiceResponse<EitherBody<B>>, actix_web::Error> {
+    let answered = match context {
+        None => next.call(request).await,
+        Some(context) => {
+            REQUEST
+                .scope(context, async move { next.call(request).await })
+                .await
+        }
+    };
+    answered.map(ServiceResponse::map_into_left_body)
+}
+
 /// The outermost middleware inside CORS.
 pub(crate) async fn around(
     info: web::Data<ServerInfo>,
     metrics: web::Data<Metrics>,
     access: web::Data<Access>,
+    app: web::Data<App>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
@@ -77,11 +100,13 @@ pub(crate) async fn around(
 
     let allowed = if host_name(&request).is_some_and(|host| info.hosts.contains(&host)) {
         match row.and_then(|row| row.permission) {
-            None => Ok(()),
+            None => Ok(None),
             Some(permission) => match access.decide(Caller::Local, permission) {
                 Ok(()) => {
                     request.extensions_mut().insert(Caller::Local);
-                    Ok(())
+                    row.filter(|row| row.takes_body())
+                        .map(|row| RequestContext::of(&request, Caller::Local, row.id))
+                        .transpose()
                 }
                 Err(_) => Err(Problem::new(Code::NotFound, "not for this caller")),
             },
@@ -95,8 +120,25 @@ pub(crate) async fn around(
     let mut response = match allowed {
         Err(problem) => request.into_response(problem.respond(&id)),
         // The framework wants the only handle to the request here, so nothing of it is kept.
-        Ok(()) => match next.call(request).instrument(span.clone()).await {
-            Ok(response) => {
+        Ok(context) => match called(context.clone(), next, request)
+            .instrument(span.clone())
+            .await
+        {
+            Ok(mut response) => {
+                let given = response
+                    .response()
+                    .error()
+                    .and_then(|error| error.as_error::<GivenBefore>().copied());
+                if let Some(given) = given {
+                    let minimal = context.is_some_and(|context| context.minimal);
+                    let again = given.respond(&app, minimal).await;
+                    let again = again.unwrap_or_else(|error| problem_of(&error, 500).respond(&id));
+                    response = response.into_response(again).map_into_right_body();
+                } else if let Some(until) = context.and_then(|context| context.kept_until())
+                    && let Ok(until) = HeaderValue::from_str(&until.to_string())
+                {
+                    response.headers_mut().insert(KEY_EXPIRES, until);
+                }
                 let problem = response
                     .response()
                     .error()

@@ -16,6 +16,7 @@ use cavra_domain::export::AuditorExport;
 use cavra_domain::retry::RetryPlan;
 use cavra_domain::schedule::{NotificationPlan, ScheduleReport};
 use cavra_domain::suppression::SuppressionTrend;
+use cavra_domain::undo::{BulkUndoDocument, UndoDocument};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
@@ -43,11 +44,13 @@ pub fn schemas() -> BTreeMap<&'static str, Schema> {
     }
     BTreeMap::from([
         ("acknowledgement", of::<AcknowledgementDocument>()),
+        ("acknowledgement-undo", of::<UndoDocument>()),
         ("archive-health", of::<ArchiveHealth>()),
         ("archive-reference", of::<ArchiveReferenceDocument>()),
         ("auditor-export", of::<AuditorExport>()),
         ("audit-package", of::<AuditPackage>()),
         ("bulk-acknowledgement", of::<BulkDocument>()),
+        ("bulk-acknowledgement-undo", of::<BulkUndoDocument>()),
         ("dashboard", of::<Dashboard<Map<String, Value>>>()),
         ("delivery", of::<DeliveryDocument>()),
         ("escalation-plan", of::<EscalationPlan>()),
@@ -173,6 +176,7 @@ fn parameters(operation: &Operation, generators: &mut Generators) -> Vec<Value> 
             })
         })
         .collect();
+    parameters.extend(headers(operation));
     // A query's members are parameters, not a definition of their own.
     let reference = (operation.query)(&mut generators.input);
     let name = reference
@@ -204,11 +208,49 @@ fn parameters(operation: &Operation, generators: &mut Generators) -> Vec<Value> 
     parameters
 }
 
+/// Operations whose answer has an entity tag.
+const CONDITIONAL: [&str; 4] = ["bulkReport", "dashboard", "history", "routes"];
+
+/// Operations that have a short form of their answer.
+const SHORT: [&str; 2] = ["bulkAcknowledge", "undoBulk"];
+
+/// The header fields that an operation heeds.
+fn headers(operation: &Operation) -> Vec<Value> {
+    let field = |name: &str, description: &str, schema: Value| json!({ "name": name, "in": "header", "required": false, "description": description, "schema": schema });
+    let mut fields = Vec::new();
+    if operation.takes_body() {
+        let key = json!({ "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" });
+        let description = "The same request with the same key again has no second effect and gets the same answer, for \
+            24 hours. Answers that are problems, and those of dry runs, are not kept.";
+        fields.push(field("Idempotency-Key", description, key));
+    }
+    if SHORT.contains(&operation.id) {
+        let description =
+            "`return=minimal` leaves out the lists of acknowledgements and of evidence records.";
+        fields.push(field(
+            "Prefer",
+            description,
+            json!({ "type": "string", "pattern": "^[ -~]*$" }),
+        ));
+    }
+    if CONDITIONAL.contains(&operation.id) {
+        let description = "Entity tags that the caller has; 304 when nothing but ages has changed since.";
+        fields.push(field(
+            "If-None-Match",
+            description,
+            json!({ "type": "string", "pattern": "^[!-~]+$" }),
+        ));
+    }
+    fields
+}
+
 /// A path parameter's value in the quickstart data.
 fn example(name: &str) -> &'static str {
     match name {
         "schedule_id" => "payments-ledger-monthly",
         "audit_id" => "gordackaudit-2f759d2f334d6962",
+        "acknowledgement_id" => "gordack-035e04e99d2c981f",
+        "bulk_id" => "gordbulkack-019e830e-1a00-7000-8000-000000000002",
         _ => "",
     }
 }
@@ -233,6 +275,12 @@ fn responses(operation: &Operation, generators: &mut Generators, problem: &Schem
     };
     let mut responses = Map::new();
     responses.insert("200".into(), json!({ "description": "Done", "content": content }));
+    if CONDITIONAL.contains(&operation.id) {
+        responses.insert(
+            "304".into(),
+            json!({ "description": "Nothing but ages has changed" }),
+        );
+    }
     let mut codes: BTreeSet<Code> = EVERYWHERE.iter().chain(operation.problems).copied().collect();
     if !matches!(operation.body, Body::None) {
         codes.extend(WITH_BODY);

@@ -4,7 +4,8 @@
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, Route};
-use cavra_app::acknowledge::{Acknowledged, BulkDone};
+use cavra_app::acknowledge::{Acknowledged, Undone};
+use cavra_app::bulk::{BulkDone, BulkReport, BulkUndone};
 use cavra_app::import::ImportReport;
 use cavra_app::plan::{ConfiguredSchedule, Delivered};
 use cavra_app::release::{ArchiveReferenceRecorded, DeliveryRecorded, Exported};
@@ -89,6 +90,13 @@ pub(crate) struct Operation {
     pub(crate) handler: fn() -> Route,
 }
 
+impl Operation {
+    /// Whether it takes a body. Every one that does may create evidence, and takes an idempotency key.
+    pub(crate) const fn takes_body(&self) -> bool {
+        !matches!(self.body, Body::None)
+    }
+}
+
 /// The answer of `POST .../audit-package`; it is streamed, so this type only describes it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PackageAnswer {
@@ -158,6 +166,7 @@ pub(crate) const WITH_BODY: &[Code] = &[
     Code::UnsupportedMediaType,
     Code::MalformedBody,
     Code::NotPublicSafe,
+    Code::KeyReused,
 ];
 
 /// Everything that is served.
@@ -185,8 +194,47 @@ pub(crate) static TABLE: &[Operation] = &[
         query: schema::<wire::NoQuery>,
         body: Body::Json(schema::<wire::BulkBody>),
         output: Output::Json(schema::<BulkDone>),
-        problems: &[Code::BulkBlocked, Code::TooManyRoutes],
+        problems: &[Code::BulkBlocked, Code::SelectionChanged, Code::TooManyRoutes],
         handler: || web::post().to(acknowledgements::bulk),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/bulk/{bulk_id}",
+        id: "bulkReport",
+        published_name: None,
+        summary: "What a bulk acknowledgement did, route by route, and what was undone of it since",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<BulkReport>),
+        problems: &[Code::UnknownReference, Code::UndoIsFinal, Code::NotPublicSafe],
+        handler: || web::get().to(acknowledgements::bulk_report),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/bulk/{bulk_id}/undo",
+        id: "undoBulk",
+        published_name: None,
+        summary: "Take back what a bulk acknowledgement changed and nobody has changed since",
+        permission: Some(Permission::DrillAckUndo),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<wire::UndoBody>),
+        output: Output::Json(schema::<BulkUndone>),
+        problems: &[Code::UnknownReference, Code::UndoIsFinal],
+        handler: || web::post().to(acknowledgements::undo_bulk),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/{acknowledgement_id}/undo",
+        id: "undoAcknowledgement",
+        published_name: None,
+        summary: "Take back one acknowledgement, where it is the one that stands",
+        permission: Some(Permission::DrillAckUndo),
+        query: schema::<wire::NoQuery>,
+        body: Body::Json(schema::<wire::UndoBody>),
+        output: Output::Json(schema::<Undone>),
+        problems: &[Code::UnknownReference, Code::UndoIsFinal, Code::RouteRefused],
+        handler: || web::post().to(acknowledgements::undo),
     },
     Operation {
         method: Method::Post,

@@ -38,6 +38,8 @@ permissions! {
     DrillAck = "drill.ack";
     /// Acknowledge many routes at once.
     DrillAckBulk = "drill.ack.bulk";
+    /// Take back acknowledgements, single and bulk.
+    DrillAckUndo = "drill.ack.undo";
     /// Make an audit package.
     AuditPackageCreate = "audit.package.create";
     /// Make a final auditor export.

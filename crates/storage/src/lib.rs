@@ -12,8 +12,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cavra_domain::acknowledgement::HistoryEntry;
+use cavra_domain::acknowledgement::{HistoryEntry, PreparedAcknowledgement};
 use cavra_domain::audit_package::{EvidencePosition, Population};
+use cavra_domain::bulk::Target;
 use cavra_domain::evidence::{EvidenceKind, HistoryTerm};
 use cavra_domain::id::{PlanId, RouteId, ScheduleId};
 use cavra_domain::public_safe::Text;
@@ -21,6 +22,7 @@ use cavra_domain::record::{Interpreted, RecordError};
 use cavra_domain::route::{Cycles, RouteCounts, RouteFilter, TrackedRoute};
 use cavra_domain::suppression::SuppressionCounts;
 use cavra_domain::time::Timestamp;
+use cavra_domain::undo::Undoable;
 use cavra_evidence::digest::Digest;
 use serde_json::Value;
 use thiserror::Error;
@@ -33,10 +35,12 @@ pub use release::ReadReleases;
 
 /// Kinds whose document may be too large for its record: the record then says which, and the whole is stored beside it,
 /// in pieces.
-pub const WHOLE_BESIDE_RECORD: [EvidenceKind; 3] = [
+pub const WHOLE_BESIDE_RECORD: [EvidenceKind; 5] = [
     EvidenceKind::AuditPackage,
     EvidenceKind::ExportRetryPlan,
     EvidenceKind::ArchiveHealth,
+    EvidenceKind::BulkAcknowledgement,
+    EvidenceKind::BulkUndo,
 ];
 
 /// Why storage could not do what was asked. Nothing was changed.
@@ -236,6 +240,48 @@ pub struct HistoryQuery<'a> {
     pub except: Option<u64>,
 }
 
+/// Whose request it was, for what, and under which key: the same three are the same request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestName {
+    /// The caller.
+    pub caller: String,
+    /// The operation.
+    pub operation: String,
+    /// The caller's key.
+    pub key: String,
+}
+
+/// An answer that was given to a request with a key, and is kept for a while. It is no evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeptAnswer {
+    /// By which its pieces are found.
+    pub id: u64,
+    /// Digest of what was asked.
+    pub fingerprint: Digest,
+    /// From then on the key is free again.
+    pub expires_at: Timestamp,
+    /// The record from which the answer is made again; none when its text is kept.
+    pub reference: Option<u64>,
+}
+
+/// An answer to keep.
+#[derive(Debug)]
+pub struct NewAnswer<'a> {
+    /// To what.
+    pub name: &'a RequestName,
+    /// Digest of what was asked.
+    pub fingerprint: Digest,
+    /// When it is given.
+    pub now: Timestamp,
+    /// Until when it is kept.
+    pub expires_at: Timestamp,
+    /// The record from which the answer can be made again; its text is not kept then.
+    pub reference: Option<u64>,
+}
+
+/// Packed pieces of a text, in order.
+pub type Pieces<'a> = dyn Iterator<Item = std::io::Result<Vec<u8>>> + 'a;
+
 /// How many records match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Total {
@@ -287,6 +333,21 @@ pub trait ReadTx: ReadReleases {
         &self,
         query: &RouteQuery<'_>,
         visit: &mut dyn FnMut(TrackedRoute) -> Visit,
+    ) -> Result<(), StorageError>;
+    /// A route by its id.
+    fn route(&self, route_id: &RouteId) -> Result<Option<TrackedRoute>, StorageError>;
+    /// Lists routes as a bulk needs them, in the order of [`ReadTx::visit_routes`].
+    fn visit_targets(
+        &self,
+        query: &RouteQuery<'_>,
+        visit: &mut dyn FnMut(Target) -> Visit,
+    ) -> Result<(), StorageError>;
+    /// Lists the routes that the acknowledgements recorded from `first` to `last` answer, in the order of the log.
+    fn visit_undoable(
+        &self,
+        first: u64,
+        last: u64,
+        visit: &mut dyn FnMut(Undoable) -> Visit,
     ) -> Result<(), StorageError>;
     /// Lists routes with their histories, oldest entry first.
     fn visit_histories(
@@ -344,6 +405,10 @@ pub trait ReadTx: ReadReleases {
         since: Option<Timestamp>,
         visit: &mut dyn FnMut(StoredRecord) -> Visit,
     ) -> Result<(), StorageError>;
+    /// The answer that was given to this request, if it is kept and has not expired.
+    fn kept_answer(&self, name: &RequestName, now: Timestamp) -> Result<Option<KeptAnswer>, StorageError>;
+    /// One packed piece of a kept answer; `None` behind the last one.
+    fn kept_piece(&self, answer: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError>;
     /// One piece of a document that is stored beside its record; `None` behind the last one.
     fn piece(&self, position: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError>;
 }
@@ -356,12 +421,22 @@ pub trait WriteTx {
     /// [`StorageError::Conflict`] when its key has another content, [`StorageError::Record`] when it cannot be
     /// understood; the transaction may go on and append others.
     fn append(&mut self, record: &NewRecord<'_>) -> Result<Appended, StorageError>;
-    /// Stores the pieces of the document whose record was appended at `position`: one of [`WHOLE_BESIDE_RECORD`].
-    fn store_pieces(
+    /// Appends an acknowledgement of our own that names its cycle and its owner, and whose id was drawn for it: what
+    /// [`WriteTx::append`] does with its record, without reading the record first. Gives its position.
+    ///
+    /// # Errors
+    /// [`StorageError::Conflict`] when its key is there already.
+    fn append_prepared(
         &mut self,
-        position: u64,
-        pieces: &mut dyn Iterator<Item = std::io::Result<Vec<u8>>>,
-    ) -> Result<(), StorageError>;
+        prepared: &PreparedAcknowledgement,
+        recorded_at: Timestamp,
+    ) -> Result<u64, StorageError>;
+    /// Stores the pieces of what belongs to the record that was appended at `position`: a package's text, or the
+    /// outcomes of a bulk.
+    fn store_pieces(&mut self, position: u64, pieces: &mut Pieces<'_>) -> Result<(), StorageError>;
+    /// Keeps an answer for a repeated request, and forgets some that have expired. This is no evidence and changes
+    /// none: it is the one write that is not an append.
+    fn keep_answer(&mut self, answer: &NewAnswer<'_>, pieces: &mut Pieces<'_>) -> Result<(), StorageError>;
     /// The state as this transaction sees it: what it has appended is there.
     fn state(&self) -> &dyn ReadTx;
 }

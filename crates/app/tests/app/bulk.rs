@@ -1,16 +1,17 @@
 //! One answer for many routes.
 
 use cavra_app::AppError;
-use cavra_app::acknowledge::{BulkDone, BulkSelection};
+use cavra_app::bulk::BulkSelection;
 use cavra_app::views::RouteRow;
 use cavra_domain::acknowledgement::AckState;
-use cavra_domain::bulk::{BulkMode, ListedRoute, Outcome, OutcomeCounts, OutcomeReason, RouteOutcome};
+use cavra_domain::bulk::{BulkMode, ListedRoute, OutcomeReason};
 use cavra_domain::id::{PlanId, ScheduleId};
 use cavra_domain::route::{Cycles, FilterTerms, Provider};
 use serde_json::Value;
 
 use super::support::{
-    Service, bulk, deliver, everything, filter, listed, position, record, rows, rows_of, states, text,
+    Counts, Done, Service, Told, bulk, bulk_done, deliver, everything, filter, listed, position, record,
+    rows, rows_of, states, text,
 };
 
 fn in_state<'a>(rows: &'a [RouteRow], state: &str) -> Vec<&'a RouteRow> {
@@ -31,11 +32,11 @@ fn mixed(service: &Service) -> Vec<ListedRoute> {
     routes
 }
 
-fn without_ids(outcomes: &[RouteOutcome]) -> Vec<RouteOutcome> {
+fn without_ids(outcomes: &[Told]) -> Vec<Told> {
     outcomes
         .iter()
         .cloned()
-        .map(|outcome| RouteOutcome {
+        .map(|outcome| Told {
             acknowledgement_id: String::new(),
             ..outcome
         })
@@ -80,7 +81,7 @@ fn best_effort_changes_the_rest() {
         AckState::Acknowledged,
         BulkMode::BestEffort,
     );
-    let done = service.app.bulk(command).unwrap();
+    let done = bulk_done(&service.app, command);
     let outcomes: Vec<&str> = done
         .outcomes
         .iter()
@@ -94,9 +95,14 @@ fn best_effort_changes_the_rest() {
     assert_eq!(position(&service.app), 184 + 4 + 1);
     assert_eq!(service.app.route_counts().unwrap().outstanding, 35 - 4);
     let recorded = done.bulk_metadata.unwrap();
-    let unchanged = recorded["bulk_acknowledgement"]["unchanged"].as_array().unwrap();
-    assert_eq!(unchanged.len(), 1);
-    assert_eq!(unchanged[0]["reason"], "resolved_is_final");
+    assert_eq!(recorded["bulk_acknowledgement"]["refused_count"], 1);
+    let refused: Vec<&Told> = done
+        .outcomes
+        .iter()
+        .filter(|told| told.outcome == "refused")
+        .collect();
+    assert_eq!(refused.len(), 1);
+    assert_eq!(refused[0].reason, "resolved_is_final");
 }
 
 #[test]
@@ -106,7 +112,7 @@ fn a_dry_run_writes_nothing_and_says_what_the_real_one_does() {
     let mut command = bulk(selection, AckState::Acknowledged, BulkMode::BestEffort);
     command.dry_run = true;
     let before = rows(&service.app, &everything(), Cycles::All);
-    let preview = service.app.bulk(command.clone()).unwrap();
+    let preview = bulk_done(&service.app, command.clone());
     assert_eq!(position(&service.app), 184);
     assert_eq!(rows(&service.app, &everything(), Cycles::All), before);
     assert!(
@@ -117,7 +123,7 @@ fn a_dry_run_writes_nothing_and_says_what_the_real_one_does() {
     );
     assert!(preview.metadata.is_empty() && preview.bulk_metadata.is_none());
     command.dry_run = false;
-    let done = service.app.bulk(command).unwrap();
+    let done = bulk_done(&service.app, command);
     let counts = done.counts;
     assert!(
         counts.changed_count > 30 && counts.already_count == 68 && counts.refused_count == 12,
@@ -143,49 +149,48 @@ fn the_same_bulk_again_finds_everything_done_and_writes_nothing() {
         }),
         Cycles::Current,
     );
-    let done = service
-        .app
-        .bulk(bulk(selection.clone(), AckState::Dismissed, BulkMode::Strict))
-        .unwrap();
+    let done = bulk_done(
+        &service.app,
+        bulk(selection.clone(), AckState::Dismissed, BulkMode::Strict),
+    );
     assert_eq!((done.counts.matched_count, done.counts.changed_count), (35, 35));
     let after = position(&service.app);
     assert_eq!(after, 184 + 35 + 1);
     // The same routes, by name.
     let again = BulkSelection::Listed(routes.iter().map(listed).collect());
-    let repeated = service
-        .app
-        .bulk(bulk(again, AckState::Dismissed, BulkMode::Strict))
-        .unwrap();
+    let repeated = bulk_done(&service.app, bulk(again, AckState::Dismissed, BulkMode::Strict));
     assert_eq!(
         (repeated.counts.matched_count, repeated.counts.already_count),
         (35, 35)
     );
     assert!(repeated.bulk_metadata.is_none() && repeated.acknowledgements.is_empty());
     // The same filter: nothing is outstanding any more.
-    let repeated = service
-        .app
-        .bulk(bulk(selection, AckState::Dismissed, BulkMode::Strict))
-        .unwrap();
-    assert_eq!(repeated.counts, OutcomeCounts::default());
+    let repeated = bulk_done(
+        &service.app,
+        bulk(selection, AckState::Dismissed, BulkMode::Strict),
+    );
+    assert_eq!(repeated.counts, Counts::default());
     assert_eq!(position(&service.app), after);
 }
 
-fn assert_one_bulk_record(service: &Service, done: &BulkDone, before: u64) {
-    let changed: Vec<&RouteOutcome> = done
+fn assert_one_bulk_record(service: &Service, done: &Done, before: u64) {
+    let changed: Vec<&Told> = done
         .outcomes
         .iter()
-        .filter(|outcome| outcome.outcome == Outcome::Changed)
+        .filter(|outcome| outcome.outcome == "changed")
         .collect();
     assert_eq!(done.acknowledgements.len(), changed.len());
-    for (document, outcome) in done.acknowledgements.iter().zip(changed) {
-        assert_eq!(document.acknowledgement_id.as_str(), outcome.acknowledgement_id);
-        assert_eq!(document.bulk_id.as_ref(), Some(&done.bulk_id));
-        let stored = record(&service.app, document.acknowledgement_id.as_str()).unwrap();
+    assert_eq!(done.metadata.len(), changed.len());
+    for ((document, metadata), outcome) in done.acknowledgements.iter().zip(&done.metadata).zip(changed) {
+        assert_eq!(document["acknowledgement_id"], outcome.acknowledgement_id);
+        assert_eq!(document["bulk_id"], done.bulk_id);
+        assert_eq!(document["owner"], outcome.owner);
+        let stored = record(&service.app, &outcome.acknowledgement_id).unwrap();
         let stored: Value = serde_json::from_str(&stored.json).unwrap();
-        assert_eq!(stored["acknowledgement"]["bulk_id"], done.bulk_id.as_str());
-        assert_eq!(stored["acknowledgement"]["owner"], document.owner.as_str());
+        assert_eq!(&stored, metadata);
+        assert_eq!(&stored["acknowledgement"], document);
     }
-    let stored = record(&service.app, done.bulk_id.as_str()).unwrap();
+    let stored = record(&service.app, &done.bulk_id).unwrap();
     assert_eq!(
         stored.kind.as_str(),
         "go-backend-rollback-drill-bulk-acknowledgement"
@@ -199,10 +204,10 @@ fn assert_one_bulk_record(service: &Service, done: &BulkDone, before: u64) {
 fn one_bulk_record_has_the_id_that_stands_in_each_acknowledgement() {
     let service = Service::quickstart();
     let selection = BulkSelection::Filter(deliver());
-    let done = service
-        .app
-        .bulk(bulk(selection, AckState::Resolved, BulkMode::Strict))
-        .unwrap();
+    let done = bulk_done(
+        &service.app,
+        bulk(selection, AckState::Resolved, BulkMode::Strict),
+    );
     assert_eq!(done.counts.matched_count, 127);
     assert_eq!(done.counts.changed_count + done.counts.already_count, 127);
     assert_one_bulk_record(&service, &done, 184);
@@ -236,10 +241,10 @@ fn routes_that_are_listed_twice_are_answered_once() {
         AckState::Resolved,
         BulkMode::BestEffort,
     );
-    let done = service.app.bulk(command).unwrap();
+    let done = bulk_done(&service.app, command);
     assert_eq!((done.counts.changed_count, done.counts.not_found_count), (3, 1));
     assert_eq!((done.counts.matched_count, done.repeated_count), (4, 2));
-    assert_eq!(done.outcomes[3].reason, OutcomeReason::UnknownRoute);
+    assert_eq!(done.outcomes[3].reason, "unknown_route");
     assert_one_bulk_record(&service, &done, 184);
     assert!(
         rows_of(&service.app, ledger.as_str(), "slack")
@@ -270,18 +275,23 @@ fn a_listed_route_has_its_own_reference_and_notes_before_the_shared_ones() {
     let outstanding = in_state(&rows, "outstanding");
     let mut routes = vec![listed(outstanding[0]), listed(outstanding[1])];
     routes[0].notes = Some(text("just this one"));
-    let done = service
-        .app
-        .bulk(bulk(
+    let done = bulk_done(
+        &service.app,
+        bulk(
             BulkSelection::Listed(routes),
             AckState::Escalated,
             BulkMode::Strict,
-        ))
-        .unwrap();
+        ),
+    );
     let said: Vec<(&str, &str)> = done
         .acknowledgements
         .iter()
-        .map(|document| (document.notes.as_str(), document.external_ref.as_str()))
+        .map(|document| {
+            (
+                document["notes"].as_str().unwrap(),
+                document["external_ref"].as_str().unwrap(),
+            )
+        })
         .collect();
     assert_eq!(said, [("just this one", "CHG-2"), ("all of them", "CHG-2")]);
 }
@@ -309,17 +319,21 @@ fn what_cannot_be_found_or_answered_has_its_reason() {
         AckState::Resolved,
         BulkMode::BestEffort,
     );
-    let done = service.app.bulk(command).unwrap();
-    let mut reasons: Vec<OutcomeReason> = done.outcomes.iter().map(|outcome| outcome.reason).collect();
+    let done = bulk_done(&service.app, command);
+    let mut reasons: Vec<&str> = done
+        .outcomes
+        .iter()
+        .map(|outcome| outcome.reason.as_str())
+        .collect();
     reasons.dedup();
     assert_eq!(
         reasons,
         [
-            OutcomeReason::UnknownSchedule,
-            OutcomeReason::UnknownPlan,
-            OutcomeReason::UnknownRoute,
-            OutcomeReason::Suppressed,
-            OutcomeReason::Superseded,
+            "unknown_schedule",
+            "unknown_plan",
+            "unknown_route",
+            "suppressed",
+            "superseded",
         ]
     );
     assert_eq!(position(&service.app), 184);

@@ -357,15 +357,15 @@ fn a_store_with_everything_in_it_passes_its_check() {
     let store = Arc::new(SqliteStore::open(&folder.path().join("cavra.db")).unwrap());
     let service = Service::over(store.clone(), Settings::default());
     take(&service.app, &super::support::quickstart_text()).unwrap();
-    let selection = cavra_app::acknowledge::BulkSelection::Filter(everything());
-    service
-        .app
-        .bulk(super::support::bulk(
+    let selection = cavra_app::bulk::BulkSelection::Filter(everything());
+    super::support::bulk_done(
+        &service.app,
+        super::support::bulk(
             selection,
             AckState::Escalated,
             cavra_domain::bulk::BulkMode::BestEffort,
-        ))
-        .unwrap();
+        ),
+    );
     package(&service.app, everything(), Cycles::All);
     service.clock.forward(5);
     package(&service.app, everything(), Cycles::Current);
@@ -373,6 +373,6 @@ fn a_store_with_everything_in_it_passes_its_check() {
     assert_eq!(report.findings, []);
     assert_eq!(
         (report.record_count, report.package_count),
-        (position(&service.app), 2)
+        (position(&service.app), 3)
     );
 }

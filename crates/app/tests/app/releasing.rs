@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cavra_app::acknowledge::BulkSelection;
+use cavra_app::bulk::BulkSelection;
 use cavra_app::package::StoredDocument;
 use cavra_app::release::{ArchivedExport, ELEMENTS_IN_RECORD, Exported, HealthReport, MakeExport};
 use cavra_app::{AppError, Settings};

@@ -1,6 +1,6 @@
 //! The evidence is all there is: what it is taken into becomes the same.
 
-use cavra_app::acknowledge::BulkSelection;
+use cavra_app::bulk::BulkSelection;
 use cavra_app::plan::Deliver;
 use cavra_domain::acknowledgement::AckState;
 use cavra_domain::bulk::BulkMode;
@@ -10,8 +10,8 @@ use cavra_domain::schedule::RequestedProviders;
 use serde_json::Value;
 
 use super::support::{
-    Service, acknowledge, ana, at, bulk, everything, filter, fixture, ndjson, noon, package, position, rows,
-    take,
+    Service, acknowledge, ana, at, bulk, bulk_done, everything, filter, fixture, ndjson, noon, package,
+    position, rows, take,
 };
 
 /// A service that has lived: imported, answered, planned anew, packaged.
@@ -32,10 +32,10 @@ fn lived() -> Service {
         breached: Some(true),
         ..FilterTerms::default()
     }));
-    let done = service
-        .app
-        .bulk(bulk(selection, AckState::Escalated, BulkMode::BestEffort))
-        .unwrap();
+    let done = bulk_done(
+        &service.app,
+        bulk(selection, AckState::Escalated, BulkMode::BestEffort),
+    );
     assert!(done.counts.changed_count > 5);
     package(&service.app, everything(), Cycles::Current);
     service.clock.forward(7);

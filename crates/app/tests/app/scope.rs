@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use cavra_app::acknowledge::BulkSelection;
+use cavra_app::bulk::BulkSelection;
 use cavra_domain::acknowledgement::AckState;
 use cavra_domain::bulk::BulkMode;
 use cavra_domain::route::{Cycles, FilterTerms, RouteAction, RouteCategory, RouteFilter, StateName};
@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::Value;
 
-use super::support::{Service, bulk, noon, package, position, rows};
+use super::support::{Service, bulk, bulk_done, noon, package, position, rows};
 
 /// Packages say nothing about routes, so that one service does for all cases.
 static SERVICE: LazyLock<Service> = LazyLock::new(Service::quickstart);
@@ -99,17 +99,17 @@ proptest! {
         let before = position(app);
         let mut command = bulk(BulkSelection::Filter(filter.clone()), AckState::Acknowledged, BulkMode::BestEffort);
         command.dry_run = true;
-        let preview = app.bulk(command).unwrap();
+        let preview = bulk_done(app, command);
         prop_assert_eq!(position(app), before);
         let current = rows(app, &scope, Cycles::Current);
         prop_assert_eq!(preview.counts.matched_count, current.len() as u64);
         for (row, outcome) in current.iter().zip(&preview.outcomes) {
             prop_assert_eq!(
-                (row.plan_id.as_str(), &row.provider, &row.owner),
-                (outcome.plan_id.as_str(), &outcome.provider, &outcome.owner)
+                (row.plan_id.as_str(), row.provider.as_str(), row.owner.as_str()),
+                (outcome.plan_id.as_str(), outcome.provider.as_str(), outcome.owner.as_str())
             );
             let previous = if row.acknowledgement_state == "not_required" { "" } else { row.acknowledgement_state };
-            prop_assert_eq!(previous, outcome.previous_state);
+            prop_assert_eq!(previous, &outcome.previous_state);
         }
     }
 }

@@ -4,9 +4,10 @@ use std::io::{BufReader, Cursor};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use cavra_app::acknowledge::{Acknowledge, Bulk, BulkSelection};
+use cavra_app::acknowledge::Acknowledge;
+use cavra_app::bulk::{Bulk, BulkSelection};
 use cavra_app::import::{ImportOptions, ImportReport, ImportSource, Unwatched};
-use cavra_app::package::{Piece, StoredDocument};
+use cavra_app::package::StoredDocument;
 use cavra_app::views::{Paging, RouteRow};
 use cavra_app::{App, AppError, Settings};
 use cavra_domain::acknowledgement::AckState;
@@ -214,6 +215,8 @@ pub(crate) fn bulk(selection: BulkSelection, said: AckState, mode: BulkMode) -> 
         notes: text("all of them"),
         mode,
         dry_run: false,
+        expected_digest: None,
+        minimal: false,
         actor: ana(),
     }
 }
@@ -229,16 +232,55 @@ pub(crate) fn listed(row: &RouteRow) -> ListedRoute {
     }
 }
 
+/// One outcome of a bulk or an undo, as its answer says it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+pub(crate) struct Told {
+    pub(crate) schedule_id: String,
+    pub(crate) provider: String,
+    pub(crate) owner: String,
+    pub(crate) plan_id: String,
+    pub(crate) previous_state: String,
+    pub(crate) state: String,
+    pub(crate) outcome: String,
+    pub(crate) reason: String,
+    pub(crate) acknowledgement_id: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) matched_count: u64,
+    pub(crate) changed_count: u64,
+    pub(crate) already_count: u64,
+    pub(crate) refused_count: u64,
+    pub(crate) not_found_count: u64,
+}
+
+/// The answer of a bulk.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub(crate) struct Done {
+    pub(crate) bulk_id: String,
+    #[serde(flatten)]
+    pub(crate) counts: Counts,
+    pub(crate) acknowledgement_count: u64,
+    pub(crate) repeated_count: u64,
+    pub(crate) selection_digest: String,
+    pub(crate) outcomes: Vec<Told>,
+    pub(crate) acknowledgements: Vec<Value>,
+    pub(crate) metadata: Vec<Value>,
+    pub(crate) bulk_metadata: Option<Value>,
+}
+
+/// Does a bulk that has to succeed.
+pub(crate) fn bulk_done(app: &App, command: Bulk) -> Done {
+    let text = app.bulk(command).unwrap().text().unwrap();
+    serde_json::from_slice(&text.whole(app).unwrap()).unwrap()
+}
+
 /// A whole package, joined.
 pub(crate) fn package_text(app: &App, package: &StoredDocument) -> Vec<u8> {
-    let mut whole = Vec::new();
-    for piece in 0.. {
-        match app.piece(package, piece).unwrap() {
-            Piece::Text(text) => whole.extend(text),
-            Piece::End => return whole,
-        }
-    }
-    unreachable!("a package ends")
+    app.document_text(package, String::new(), String::new())
+        .whole(app)
+        .unwrap()
 }
 
 pub(crate) fn package(app: &App, filter: RouteFilter, cycles: Cycles) -> (StoredDocument, Value) {

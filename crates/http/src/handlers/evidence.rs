@@ -87,6 +87,7 @@ async fn spool(request: &HttpRequest, mut payload: Payload, limits: &Limits) -> 
         if taken > limits.import_bytes {
             return Err(too_large().into());
         }
+        crate::context::body(&piece);
         // At most one network read long, into memory or the page cache.
         file.write_all(&piece).map_err(failed)?;
     }

@@ -1,10 +1,19 @@
 //! Handlers: extract, one call of a use case, map.
 
-use actix_web::web;
-use cavra_app::package::{Piece, StoredDocument};
+use std::fmt;
+
+use actix_web::body::BoxBody;
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use cavra_app::once::{GivenAnswer, RequestDigest};
+use cavra_app::text::LongText;
 use cavra_app::{App, AppError};
 use futures_util::stream::{self, Stream};
+use serde::Serialize;
+use serde_json::Value;
 
+use crate::context::{KEY_EXPIRES, PREFERENCE_APPLIED, REPLAYED, REQUEST};
 use crate::error::{Code, Problem};
 
 pub(crate) mod acknowledgements;
@@ -17,57 +26,142 @@ pub(crate) mod release;
 /// What a handler gives back.
 pub(crate) type Answer<T> = Result<T, actix_web::Error>;
 
-/// Runs a use case off the async threads.
+/// Runs a use case off the async threads. A request with a key that was answered before ends here.
 pub(crate) async fn run<T: Send + 'static>(
     app: &web::Data<App>,
     job: impl FnOnce(&App) -> Result<T, AppError> + Send + 'static,
 ) -> Answer<T> {
-    let app = App::clone(app);
-    match web::block(move || job(&app)).await {
-        Ok(result) => result.map_err(|error| Problem::from(error).into()),
+    let keyed = REQUEST.try_with(|request| request.keyed()).ok().flatten();
+    let app = match keyed {
+        Some(keyed) => app.for_request(keyed),
+        None => App::clone(app),
+    };
+    let done = web::block(move || {
+        app.check_request()?;
+        job(&app)
+    });
+    match done.await {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(AppError::GivenBefore(given))) => Err(GivenBefore(given).into()),
+        Ok(Err(error)) => Err(Problem::from(error).into()),
         // The job panicked, or the server is going down.
         Err(_) => Err(Problem::new(Code::Internal, "the operation failed inside").into()),
     }
 }
 
-/// What comes next on a streamed document.
-enum Next {
-    Before(String),
-    Piece(u64),
-    Done,
+/// The way out of a handler when the answer is there already; the middleware gives it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GivenBefore(GivenAnswer);
+
+impl fmt::Display for GivenBefore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the request was answered before")
+    }
 }
 
-/// The text of a stored document, piece by piece, between two other texts. One piece is in memory at a time.
-pub(crate) fn pieces(
-    app: web::Data<App>,
-    document: StoredDocument,
-    before: String,
-    after: String,
-) -> impl Stream<Item = Answer<web::Bytes>> {
-    stream::try_unfold(
-        (app, document, after, Next::Before(before)),
-        |(app, document, after, next)| async move {
-            match next {
-                Next::Before(text) => Ok(Some((
-                    web::Bytes::from(text),
-                    (app, document, after, Next::Piece(0)),
-                ))),
-                Next::Done => Ok(None),
-                Next::Piece(number) => {
-                    let (asked, asked_of) = (number, document.clone());
-                    let piece = run(&app, move |app| app.piece(&asked_of, asked)).await?;
-                    Ok(Some(match piece {
-                        Piece::Text(text) => (
-                            web::Bytes::from(text),
-                            (app, document, after, Next::Piece(number + 1)),
-                        ),
-                        Piece::End => (
-                            web::Bytes::from(after),
-                            (app, document, String::new(), Next::Done),
-                        ),
-                    }))
-                }
+impl ResponseError for GivenBefore {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::OK
+    }
+
+    /// Only a stand-in: the outermost middleware answers.
+    fn error_response(&self) -> HttpResponse<BoxBody> {
+        HttpResponse::Ok().finish()
+    }
+}
+
+impl GivenBefore {
+    /// The answer, once more.
+    pub(crate) async fn respond(self, app: &web::Data<App>, minimal: bool) -> Answer<HttpResponse> {
+        let given = self.0;
+        // The request was looked up; what is read now is the answer.
+        let text = match web::block({
+            let app = App::clone(app);
+            move || app.given_text(&given, minimal)
+        })
+        .await
+        {
+            Ok(text) => text.map_err(Problem::from)?,
+            Err(_) => return Err(Problem::new(Code::Internal, "the operation failed inside").into()),
+        };
+        let mut response = HttpResponse::Ok();
+        response
+            .insert_header((REPLAYED, "true"))
+            .insert_header((KEY_EXPIRES, given.expires_at.to_string()));
+        if minimal && given.reference.is_some() {
+            response.insert_header((PREFERENCE_APPLIED, "return=minimal"));
+        }
+        Ok(response
+            .content_type("application/json")
+            .streaming(pieces(app.clone(), text)))
+    }
+}
+
+/// A long text, piece by piece. One piece is in memory at a time.
+pub(crate) fn pieces(app: web::Data<App>, text: LongText) -> impl Stream<Item = Answer<web::Bytes>> {
+    stream::try_unfold((app, text), |(app, mut text)| async move {
+        let reader = App::clone(&app);
+        let read = web::block(move || {
+            let piece = text.next(&reader);
+            (piece, text)
+        });
+        match read.await {
+            Ok((Ok(Some(piece)), text)) => Ok(Some((web::Bytes::from(piece), (app, text)))),
+            Ok((Ok(None), _)) => Ok(None),
+            Ok((Err(error), _)) => Err(Problem::from(error).into()),
+            Err(_) => Err(Problem::new(Code::Internal, "the operation failed inside").into()),
+        }
+    })
+}
+
+/// Members that go on changing while nothing happens. A client that has the rest can work them out.
+const VOLATILE: [&str; 2] = ["age_minutes", "generated_at"];
+
+fn without_volatile(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for name in VOLATILE {
+                members.shift_remove(name);
             }
-        },
-    )
+            members.values_mut().for_each(without_volatile);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_volatile),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// An answer with a weak entity tag, or 304 when the caller has it already. The tag is made from the answer itself,
+/// without its ages: whatever a client would act on, a breach by the mere passing of time too, makes another tag.
+pub(crate) fn conditional<T: Serialize>(request: &HttpRequest, answer: &T) -> Answer<HttpResponse> {
+    let mut seen = serde_json::to_value(answer)?;
+    without_volatile(&mut seen);
+    let mut digest = RequestDigest::default();
+    digest.piece(seen.to_string().as_bytes());
+    let tag = format!("W/\"{}\"", digest.short());
+    if holds(request, &tag) {
+        return Ok(not_modified(&tag));
+    }
+    Ok(HttpResponse::Ok()
+        .insert_header((header::ETAG, tag))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .json(answer))
+}
+
+/// The answer to a caller who has it already.
+pub(crate) fn not_modified(tag: &str) -> HttpResponse {
+    HttpResponse::NotModified()
+        .insert_header((header::ETAG, tag))
+        .insert_header((header::CACHE_CONTROL, "no-cache"))
+        .finish()
+}
+
+/// Whether `If-None-Match` names this tag, compared weakly (RFC 9110 13.1.2).
+pub(crate) fn holds(request: &HttpRequest, tag: &str) -> bool {
+    let opaque = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+    request
+        .headers()
+        .get_all(header::IF_NONE_MATCH)
+        .filter_map(|value: &HeaderValue| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|given| given.trim() == "*" || opaque(given) == opaque(tag))
 }

@@ -1,13 +1,11 @@
 //! Plans, routes, dashboard, history, trends.
 
-use actix_web::web;
+use actix_web::{HttpRequest, HttpResponse, web};
 use cavra_app::App;
 use cavra_app::plan::{ConfiguredSchedule, Delivered};
-use cavra_app::views::{Escalated, HistoryPage, RoutePage, Trend};
-use cavra_domain::dashboard::Dashboard;
-use serde_json::Value;
+use cavra_app::views::{Escalated, Trend};
 
-use super::{Answer, run};
+use super::{Answer, conditional, run};
 use crate::extract::{Json, Permitted, Query};
 use crate::wire::{
     DeliverBody, EscalationBody, HistoryQuery, NoQuery, RoutesQuery, ScheduleQuery, TrendQuery,
@@ -49,31 +47,32 @@ pub(crate) async fn escalation_plan(
 pub(crate) async fn history(
     app: web::Data<App>,
     Permitted(_): Permitted,
+    request: HttpRequest,
     Query(query): Query<HistoryQuery>,
-) -> Answer<web::Json<HistoryPage>> {
+) -> Answer<HttpResponse> {
     let (filter, paging) = query.command()?;
-    run(&app, move |app| app.history(&filter, &paging))
-        .await
-        .map(web::Json)
+    let page = run(&app, move |app| app.history(&filter, &paging)).await?;
+    conditional(&request, &page)
 }
 
 pub(crate) async fn dashboard(
     app: web::Data<App>,
     Permitted(_): Permitted,
+    request: HttpRequest,
     Query(NoQuery {}): Query<NoQuery>,
-) -> Answer<web::Json<Dashboard<Value>>> {
-    run(&app, App::dashboard).await.map(web::Json)
+) -> Answer<HttpResponse> {
+    conditional(&request, &run(&app, App::dashboard).await?)
 }
 
 pub(crate) async fn routes(
     app: web::Data<App>,
     Permitted(_): Permitted,
+    request: HttpRequest,
     Query(query): Query<RoutesQuery>,
-) -> Answer<web::Json<RoutePage>> {
+) -> Answer<HttpResponse> {
     let (filter, cycles, paging) = query.command()?;
-    run(&app, move |app| app.routes(&filter, cycles, &paging))
-        .await
-        .map(web::Json)
+    let page = run(&app, move |app| app.routes(&filter, cycles, &paging)).await?;
+    conditional(&request, &page)
 }
 
 pub(crate) async fn suppression_trends(

@@ -163,7 +163,8 @@ fn json(body: impl Into<web::Bytes>) -> HttpResponse {
 
 /// A stored document, streamed between two texts.
 fn whole(app: web::Data<App>, document: StoredDocument, before: &str, after: String) -> HttpResponse {
+    let text = app.document_text(&document, before.to_owned(), after);
     HttpResponse::Ok()
         .content_type("application/json")
-        .streaming(pieces(app, document, before.to_owned(), after))
+        .streaming(pieces(app, text))
 }

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-use cavra_app::acknowledge::{Acknowledge, Bulk, BulkSelection};
+use cavra_app::acknowledge::{Acknowledge, Undo};
+use cavra_app::bulk::{Bulk, BulkSelection, UndoBulk};
 use cavra_app::plan::Deliver;
 use cavra_app::views::{DEFAULT_PAGE, HistoryFilter, MAX_PAGE, Paging};
 use cavra_domain::acknowledgement::{AckState, EXTERNAL_REF, NOTES};
@@ -13,10 +14,12 @@ use cavra_domain::actor::Actor;
 use cavra_domain::bulk::{BulkMode, ListedRoute, MAX_LISTED_ROUTES};
 use cavra_domain::escalation::EscalationPolicy;
 use cavra_domain::evidence::HistoryTerm;
-use cavra_domain::id::{PlanId, ScheduleId};
+use cavra_domain::id::{AcknowledgementId, BulkId, PlanId, ScheduleId};
+use cavra_domain::preview::is_digest;
 use cavra_domain::public_safe::{Field, Text};
 use cavra_domain::route::{Cycles, FilterTerms, MAX_NAME_CHARS, Provider, RouteFilter, StateName};
 use cavra_domain::schedule::RequestedProviders;
+use cavra_domain::undo::REASON;
 use cavra_rbac::Caller;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::value::MapAccessDeserializer;
@@ -303,10 +306,12 @@ pub struct BulkBody {
     /// Give the same answer and write nothing.
     #[serde(default)]
     dry_run: bool,
+    /// The `selection_digest` of a preview: when the selection is not the same any more, nothing is written.
+    expected_digest: Option<String>,
 }
 
 impl BulkBody {
-    pub(crate) fn command(self, caller: Caller) -> Result<Bulk, Problem> {
+    pub(crate) fn command(self, caller: Caller, minimal: bool) -> Result<Bulk, Problem> {
         let mut checks = Checks::default();
         let actor = actor(
             &mut checks,
@@ -329,6 +334,16 @@ impl BulkBody {
         };
         if mode.is_none() {
             checks.invalid("/mode", "must be strict or best_effort");
+        }
+        let expected_digest = given(self.expected_digest.as_ref()).map(str::to_owned);
+        if expected_digest
+            .as_deref()
+            .is_some_and(|digest| !is_digest(digest))
+        {
+            checks.invalid(
+                "/expected_digest",
+                "is not a selection_digest: sha256: and 64 hexadecimal digits",
+            );
         }
         let selection = match (self.routes, self.filter) {
             (Some(_), Some(_)) => {
@@ -387,6 +402,8 @@ impl BulkBody {
             notes,
             mode,
             dry_run: self.dry_run,
+            expected_digest,
+            minimal,
             actor,
         })
     }
@@ -476,6 +493,55 @@ impl AuditPackageBody {
             return Err(incomplete());
         };
         Ok((filter, cycles, actor))
+    }
+}
+
+/// An undo.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UndoBody {
+    /// Why, at most 4000 characters.
+    #[schemars(required)]
+    reason: Option<String>,
+    /// Who undoes it. In open local mode it is required and kept as unverified.
+    undone_by: Option<String>,
+}
+
+impl UndoBody {
+    fn parts(self, caller: Caller) -> Result<(Text, Actor), Problem> {
+        let mut checks = Checks::default();
+        let actor = actor(&mut checks, caller, "undone_by", self.undone_by.as_ref());
+        let reason = match given(self.reason.as_ref()) {
+            Some(reason) => checks.safe("/reason", Text::parse(REASON, reason)),
+            None => {
+                checks.missing("/reason");
+                None
+            }
+        };
+        checks.finish()?;
+        let (Some(reason), Some(actor)) = (reason, actor) else {
+            return Err(incomplete());
+        };
+        Ok((reason, actor))
+    }
+
+    pub(crate) fn one(self, acknowledgement_id: AcknowledgementId, caller: Caller) -> Result<Undo, Problem> {
+        let (reason, actor) = self.parts(caller)?;
+        Ok(Undo {
+            acknowledgement_id,
+            reason,
+            actor,
+        })
+    }
+
+    pub(crate) fn bulk(self, bulk_id: BulkId, caller: Caller, minimal: bool) -> Result<UndoBulk, Problem> {
+        let (reason, actor) = self.parts(caller)?;
+        Ok(UndoBulk {
+            bulk_id,
+            reason,
+            minimal,
+            actor,
+        })
     }
 }
 
@@ -733,7 +799,7 @@ pub struct HistoryQuery {
     /// Records of this kind.
     metadata_kind: Option<String>,
     /// An acknowledgement state, or the status that published clients derive: `delivered`, `delivery_failed`,
-    /// `critical`, `warning`, `healthy`, `indexed`.
+    /// `critical`, `warning`, `healthy`, `indexed`, `undone`.
     acknowledgement_state: Option<String>,
     /// Records of this delivery source, declared or derived from their kind.
     connector_delivery_source: Option<String>,
@@ -758,7 +824,7 @@ pub struct HistoryQuery {
 }
 
 /// The statuses that are no acknowledgement state, and that clients filter by all the same (sandbox-ui 2.1).
-const STATUSES: [&str; 8] = [
+const STATUSES: [&str; 9] = [
     "accepted",
     "deferred",
     "delivered",
@@ -767,6 +833,7 @@ const STATUSES: [&str; 8] = [
     "warning",
     "healthy",
     "indexed",
+    "undone",
 ];
 
 /// A parameter, its value, and the term that it means.

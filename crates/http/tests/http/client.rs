@@ -214,7 +214,8 @@ fn parse(bytes: &[u8], head_only: bool) -> Option<Answer> {
         body: Vec::new(),
     };
     let rest = &bytes[end + 4..];
-    if head_only {
+    // Nothing follows the head of a 304 (RFC 9112 6.3).
+    if head_only || status == 304 {
         return Some(answer);
     }
     if answer

@@ -6,6 +6,7 @@ mod browsers;
 mod client;
 mod contract;
 mod golden;
+mod once;
 mod published_client;
 mod releases;
 mod server;

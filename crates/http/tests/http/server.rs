@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use actix_web::dev::ServerHandle;
@@ -14,7 +14,7 @@ use cavra_app::plan::ScheduleSettings;
 use cavra_app::{App, Settings};
 use cavra_domain::id::SequentialIds;
 use cavra_domain::schedule::Mode;
-use cavra_domain::time::{FixedClock, Timestamp};
+use cavra_domain::time::{Clock, Timestamp};
 use cavra_http::{Limits, ServeOptions, ServerInfo};
 use cavra_storage::sqlite::SqliteStore;
 use serde_json::Value;
@@ -49,8 +49,19 @@ pub(crate) struct Written {
     dashboard: Value,
 }
 
+/// A clock that stands until it is moved.
+#[derive(Debug)]
+struct HandClock(Mutex<Timestamp>);
+
+impl Clock for HandClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    clock: Arc<HandClock>,
     app: App,
     handle: ServerHandle,
     thread: Option<JoinHandle<()>>,
@@ -71,7 +82,7 @@ impl Server {
     }
 
     fn seeded(limits: Limits, quickstart: bool) -> Self {
-        let clock = Arc::new(FixedClock(Timestamp::parse(NOW).unwrap()));
+        let clock = Arc::new(HandClock(Mutex::new(Timestamp::parse(NOW).unwrap())));
         let settings = Settings {
             schedules: ScheduleSettings {
                 files: vec![
@@ -104,7 +115,7 @@ impl Server {
             hosts: BTreeSet::new(),
             // Of its own, so that evidence ids do not depend on how many requests came before.
             ids: Arc::new(SequentialIds::default()),
-            clock,
+            clock: Arc::clone(&clock) as _,
         };
         let options = ServeOptions {
             workers: 1,
@@ -126,10 +137,27 @@ impl Server {
         let (address, handle) = starting.recv().expect("the server starts");
         Self {
             address,
+            clock,
             app,
             handle,
             thread: Some(thread),
         }
+    }
+
+    /// Moves the clock.
+    pub(crate) fn forward_micros(&self, micros: i64) {
+        let mut now = self.clock.0.lock().unwrap();
+        *now = now.plus_micros(micros);
+    }
+
+    /// Sets the clock to some microseconds after a time.
+    pub(crate) fn set_clock(&self, to: &str, micros: i64) {
+        *self.clock.0.lock().unwrap() = Timestamp::parse(to).unwrap().plus_micros(micros);
+    }
+
+    /// Where the log stands.
+    pub(crate) fn position(&self) -> u64 {
+        self.app.store().reading(|tx| tx.head()).unwrap().position
     }
 
     pub(crate) fn send(&self, request: &Request) -> Answer {

@@ -5,18 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use cavra_domain::acknowledgement::AckState;
+use cavra_domain::acknowledgement::{AckState, PreparedAcknowledgement};
 use cavra_domain::dashboard::counters;
+use cavra_domain::evidence::{EvidenceKind, HistoryTerm};
 use cavra_domain::id::ExportId;
 use cavra_domain::record::{AckFacts, Interpreted, PlanFacts, Projection, interpret};
-use cavra_domain::route::{Route, RouteFilter, StateName, Transition};
+use cavra_domain::route::{Fold, Route, RouteFilter, StateName, Transition};
 use cavra_domain::time::Timestamp;
 use cavra_evidence::canonical::canonical_value;
 use cavra_evidence::digest::Digest;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::read::{ORPHANS, ROUTE_POSITION, ROUTE_RECORDS, Reading};
-use crate::{Appended, NewRecord, ReadTx, StorageError, WHOLE_BESIDE_RECORD, WriteTx};
+use crate::{Appended, NewAnswer, NewRecord, Pieces, ReadTx, StorageError, WHOLE_BESIDE_RECORD, WriteTx};
 
 /// What the writer remembers between transactions: ids of terms, which never change once they are there.
 #[derive(Debug, Default)]
@@ -40,6 +41,10 @@ pub(super) struct Writing<'a> {
     recorded_at: Option<Timestamp>,
     route_position: Option<i64>,
     counters: BTreeMap<String, i64>,
+    /// The counters of an acknowledgement of ours; asked once.
+    acknowledgement_counters: Option<Vec<String>>,
+    /// The plan that was named last, with its schedule and its row: the routes of a bulk come plan by plan.
+    plan: Option<(String, String, i64)>,
     term_counts: BTreeMap<i64, i64>,
     /// Exports whose custody is to be judged anew.
     pub(super) touched: BTreeSet<ExportId>,
@@ -57,6 +62,8 @@ impl<'a> Writing<'a> {
             recorded_at: head.recorded_at,
             route_position: None,
             counters: BTreeMap::new(),
+            acknowledgement_counters: None,
+            plan: None,
             term_counts: BTreeMap::new(),
             touched: BTreeSet::new(),
         })
@@ -106,14 +113,19 @@ impl<'a> Writing<'a> {
         Ok(id)
     }
 
-    fn index(&mut self, position: i64, interpreted: &Interpreted) -> Result<(), StorageError> {
+    fn index(
+        &mut self,
+        position: i64,
+        created_at: Timestamp,
+        terms: &[HistoryTerm],
+    ) -> Result<(), StorageError> {
         // One row per statement: a statement of several rows would make SQLite keep a journal of its own for each.
         let mut insert = self
             .connection
             .prepare_cached("INSERT INTO posting (term, created_at, position) VALUES (?1, ?2, ?3)")?;
-        for term in &interpreted.terms {
+        for term in terms {
             let id = self.term(term.as_str())?;
-            insert.execute(params![id, interpreted.created_at.micros(), position])?;
+            insert.execute(params![id, created_at.micros(), position])?;
             *self.term_counts.entry(id).or_default() += 1;
         }
         Ok(())
@@ -154,6 +166,7 @@ impl<'a> Writing<'a> {
     }
 
     fn plan_arrives(&mut self, position: i64, plan: &PlanFacts) -> Result<(), StorageError> {
+        self.plan = None;
         let (schedule, at) = (plan.schedule_id.as_str(), plan.created_at.micros());
         let newer: Option<i64> = self
             .connection
@@ -200,7 +213,7 @@ impl<'a> Writing<'a> {
             .connection
             .prepare_cached(
                 "SELECT position FROM acknowledgement WHERE plan IS NULL AND plan_id = ?1 AND schedule_id = ?2 \
-                 ORDER BY effective_at, position",
+                 AND undoes IS NULL ORDER BY effective_at, position",
             )?
             .query_map([plan.plan_id.as_str(), schedule], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
@@ -208,13 +221,21 @@ impl<'a> Writing<'a> {
             .connection
             .prepare_cached(
                 "SELECT position FROM acknowledgement WHERE plan_id IS NULL AND schedule_id = ?1 \
-                 AND effective_at >= ?2 AND (?3 IS NULL OR effective_at < ?3) ORDER BY effective_at, position",
+                 AND undoes IS NULL AND effective_at >= ?2 AND (?3 IS NULL OR effective_at < ?3) \
+                 ORDER BY effective_at, position",
             )?
             .query_map(params![schedule, at, newer], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         for acknowledgement in named.into_iter().chain(open) {
+            let undos = self.undos_of(acknowledgement)?;
+            for undo in &undos {
+                self.unlink(*undo)?;
+            }
             self.unlink(acknowledgement)?;
             self.link(acknowledgement, id)?;
+            for undo in undos {
+                self.link_undo(undo, acknowledgement)?;
+            }
         }
         Ok(())
     }
@@ -267,12 +288,11 @@ impl<'a> Writing<'a> {
         // Evidence cannot take effect after it was recorded: a record dated ahead takes effect when it came.
         let effective_at = answer.acknowledged_at.min(recorded_at).micros();
         let schedule = facts.schedule_id.as_str();
+        if let Some(undone) = &facts.undoes {
+            return self.undo_arrives(position, effective_at, facts, undone);
+        }
         let plan: Option<i64> = match &facts.plan_id {
-            Some(plan_id) => self
-                .connection
-                .prepare_cached("SELECT id FROM plan WHERE plan_id = ?1 AND schedule_id = ?2")?
-                .query_row([plan_id.as_str(), schedule], |row| row.get(0))
-                .optional()?,
+            Some(plan_id) => self.named_plan(plan_id.as_str(), schedule)?,
             None => self
                 .connection
                 .prepare_cached(
@@ -287,19 +307,56 @@ impl<'a> Writing<'a> {
             Some(plan) => self.routes_for(plan, facts.provider.key(), owner)?,
             None => Vec::new(),
         };
+        self.insert_acknowledgement(position, effective_at, facts, plan, count(&routes))?;
+        if routes.is_empty() {
+            self.count_orphans(1);
+        }
+        for route in routes {
+            self.answer_route(&route, effective_at, position, answer.said)?;
+        }
+        Ok(())
+    }
+
+    /// The row of a plan of this schedule, if it is known.
+    fn named_plan(&mut self, plan_id: &str, schedule: &str) -> Result<Option<i64>, StorageError> {
+        if let Some((known, of, id)) = &self.plan
+            && known == plan_id
+            && of == schedule
+        {
+            return Ok(Some(*id));
+        }
+        let id: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT id FROM plan WHERE plan_id = ?1 AND schedule_id = ?2")?
+            .query_row([plan_id, schedule], |row| row.get(0))
+            .optional()?;
+        self.plan = id.map(|id| (plan_id.to_owned(), schedule.to_owned(), id));
+        Ok(id)
+    }
+
+    fn insert_acknowledgement(
+        &self,
+        position: i64,
+        effective_at: i64,
+        facts: &AckFacts,
+        plan: Option<i64>,
+        covers: i64,
+    ) -> Result<(), StorageError> {
+        let answer = &facts.answer;
         self.connection
             .prepare_cached(
                 "INSERT INTO acknowledgement (position, acknowledgement_id, schedule_id, plan_id, provider_key, owner, \
                  said, acknowledged_by, acknowledged_at, effective_at, external_ref, notes, issuer, subject, verified, \
-                 plan, covers) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+                 plan, covers, undoes) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
             )?
             .execute(params![
                 position,
                 answer.acknowledgement_id.as_str(),
-                schedule,
+                facts.schedule_id.as_str(),
                 facts.plan_id.as_ref().map(cavra_domain::id::PlanId::as_str),
                 facts.provider.key(),
-                owner,
+                facts.owner.as_ref().map(cavra_domain::public_safe::Text::as_str),
                 answer.said.as_str(),
                 answer.acknowledged_by.as_str(),
                 answer.acknowledged_at.micros(),
@@ -310,13 +367,70 @@ impl<'a> Writing<'a> {
                 answer.subject.as_str(),
                 answer.verified,
                 plan,
-                count(&routes),
+                covers,
+                facts.undoes.as_ref().map(cavra_domain::id::AcknowledgementId::as_str),
             ])?;
-        if routes.is_empty() {
-            self.count_orphans(1);
+        Ok(())
+    }
+
+    /// An undo answers the routes that the acknowledgement answers which it takes back; none while that is not known.
+    fn undo_arrives(
+        &mut self,
+        position: i64,
+        effective_at: i64,
+        facts: &AckFacts,
+        undone: &cavra_domain::id::AcknowledgementId,
+    ) -> Result<(), StorageError> {
+        self.insert_acknowledgement(position, effective_at, facts, None, 0)?;
+        self.count_orphans(1);
+        let target: Option<i64> = self
+            .connection
+            .prepare_cached(
+                "SELECT a.position FROM evidence e JOIN acknowledgement a ON a.position = e.position \
+                 WHERE e.session_id = ?1 AND a.undoes IS NULL",
+            )?
+            .query_row([undone.as_str()], |row| row.get(0))
+            .optional()?;
+        match target {
+            Some(target) => self.link_undo(position, target),
+            None => Ok(()),
         }
+    }
+
+    /// The undos of an acknowledgement, in the order of the log.
+    fn undos_of(&self, acknowledgement: i64) -> Result<Vec<i64>, StorageError> {
+        let undos = self
+            .connection
+            .prepare_cached(
+                "SELECT u.position FROM acknowledgement a JOIN acknowledgement u ON u.undoes = a.acknowledgement_id \
+                 WHERE a.position = ?1 AND a.undoes IS NULL ORDER BY u.position",
+            )?
+            .query_map([acknowledgement], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        Ok(undos)
+    }
+
+    /// Puts an undo into the histories in which the acknowledgement stands that it takes back.
+    fn link_undo(&mut self, undo: i64, target: i64) -> Result<(), StorageError> {
+        let (plan, provider, owner): (Option<i64>, String, Option<String>) = self
+            .connection
+            .prepare_cached("SELECT plan, provider_key, owner FROM acknowledgement WHERE position = ?1")?
+            .query_row([target], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        let (effective_at, covered): (i64, i64) = self
+            .connection
+            .prepare_cached("SELECT effective_at, covers FROM acknowledgement WHERE position = ?1")?
+            .query_row([undo], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let routes = match plan {
+            Some(plan) => self.routes_for(plan, &provider, owner.as_deref())?,
+            None => Vec::new(),
+        };
+        self.connection
+            .prepare_cached("UPDATE acknowledgement SET plan = ?2, covers = ?3 WHERE position = ?1")?
+            .execute(params![undo, plan, count(&routes)])?;
+        self.count_orphans(i64::from(routes.is_empty()) - i64::from(covered == 0));
         for route in routes {
-            self.answer_route(&route, effective_at, position, answer.said)?;
+            self.insert_answer(route.id, effective_at, undo, Transition::Stale)?;
+            self.fold(route.id)?;
         }
         Ok(())
     }
@@ -340,17 +454,32 @@ impl<'a> Writing<'a> {
         provider: &str,
         owner: Option<&str>,
     ) -> Result<Vec<Answered>, StorageError> {
-        let routes = self
-            .connection
-            .prepare_cached(
-                "SELECT id, state, (SELECT max(effective_at) FROM route_answer WHERE route = r.id) FROM route r \
-                 WHERE plan = ?1 AND provider_key = ?2 AND (?3 IS NULL OR owner = ?3) AND action = 'deliver' \
-                 ORDER BY id",
-            )?
-            .query_map(params![plan, provider, owner], |row| {
-                Ok(Answered { id: row.get(0)?, state: row.get(1)?, newest: row.get(2)? })
-            })?
-            .collect::<Result<_, _>>()?;
+        // Two statements, so that a named owner is looked up and not filtered out.
+        const COLUMNS: &str =
+            "SELECT id, state, (SELECT max(effective_at) FROM route_answer WHERE route = r.id) FROM route r";
+        let answered = |row: &rusqlite::Row<'_>| {
+            Ok(Answered {
+                id: row.get(0)?,
+                state: row.get(1)?,
+                newest: row.get(2)?,
+            })
+        };
+        let routes = match owner {
+            Some(owner) => self
+                .connection
+                .prepare_cached(&format!(
+                    "{COLUMNS} WHERE plan = ?1 AND provider_key = ?2 AND owner = ?3 AND action = 'deliver'"
+                ))?
+                .query_map(params![plan, provider, owner], answered)?
+                .collect::<Result<_, _>>()?,
+            None => self
+                .connection
+                .prepare_cached(&format!(
+                    "{COLUMNS} WHERE plan = ?1 AND provider_key = ?2 AND action = 'deliver' ORDER BY id"
+                ))?
+                .query_map(params![plan, provider], answered)?
+                .collect::<Result<_, _>>()?,
+        };
         Ok(routes)
     }
 
@@ -462,30 +591,41 @@ impl<'a> Writing<'a> {
     /// Decides a route's state anew from its whole history: needed when an imported acknowledgement belongs
     /// before one that is there already.
     fn fold(&mut self, route: i64) -> Result<(), StorageError> {
-        let history: Vec<(i64, i64, String)> = self
+        type Entry = (i64, i64, String, String, Option<String>, String);
+        let history: Vec<Entry> = self
             .connection
             .prepare_cached(
-                "SELECT h.effective_at, h.acknowledgement, a.said FROM route_answer h \
-                 JOIN acknowledgement a ON a.position = h.acknowledgement WHERE h.route = ?1 \
+                "SELECT h.effective_at, h.acknowledgement, h.effect, a.acknowledgement_id, a.undoes, a.said \
+                 FROM route_answer h JOIN acknowledgement a ON a.position = h.acknowledgement WHERE h.route = ?1 \
                  ORDER BY h.effective_at, h.acknowledgement",
             )?
-            .query_map([route], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+            .query_map([route], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+            })?
             .collect::<Result<_, _>>()?;
-        let mut state = StateName::Outstanding;
-        let mut answer: Option<i64> = None;
-        for (effective_at, acknowledgement, said) in history {
-            let said = said_of(&said)?;
-            let effect = state.on(said);
-            if effect == Transition::Change {
-                state = said.state();
-                answer = Some(acknowledgement);
+        let mut folded: Fold<(String, i64)> = Fold::default();
+        let mut standing: HashMap<String, i64> = HashMap::new();
+        for (effective_at, position, stored, id, undoes, said) in history {
+            let effect = match undoes {
+                None => {
+                    standing.insert(id.clone(), position);
+                    folded.acknowledge((id, position), said_of(&said)?)
+                }
+                Some(undone) => {
+                    let target = standing.get(&undone).copied().unwrap_or_default();
+                    folded.undo(&(undone, target))
+                }
+            };
+            if effect_text(effect) != stored {
+                self.connection
+                    .prepare_cached(
+                        "UPDATE route_answer SET effect = ?4 WHERE route = ?1 AND effective_at = ?2 \
+                         AND acknowledgement = ?3",
+                    )?
+                    .execute(params![route, effective_at, position, effect_text(effect)])?;
             }
-            self.connection
-                .prepare_cached(
-                    "UPDATE route_answer SET effect = ?4 WHERE route = ?1 AND effective_at = ?2 AND acknowledgement = ?3",
-                )?
-                .execute(params![route, effective_at, acknowledgement, effect_text(effect)])?;
         }
+        let (state, answer) = (folded.state(), folded.standing().map(|(_, position)| *position));
         // The revision only ever grows: whoever saw the route before must notice.
         self.connection
             .prepare_cached(
@@ -495,6 +635,43 @@ impl<'a> Writing<'a> {
             .execute(params![route, state.as_str(), answer])?;
         Ok(())
     }
+}
+
+/// One row of evidence.
+const EVIDENCE: &str = "INSERT INTO evidence (position, session_id, kind, created_at, recorded_at, imported, sha256, record) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+
+/// How many expired answers one request forgets: some more than it adds, so that they go, and few, so that nobody
+/// waits for them.
+const FORGOTTEN_AT_ONCE: i64 = 20;
+
+/// The counters that an acknowledgement of ours adds to.
+fn counters_of(json: &str) -> Vec<String> {
+    serde_json::from_str(json)
+        .map(|record| counters(&EvidenceKind::NotificationAck, &record))
+        .unwrap_or_default()
+}
+
+/// What was prepared is what the record says.
+#[cfg(debug_assertions)]
+fn held_against_its_record(prepared: &PreparedAcknowledgement, recorded_at: Timestamp) {
+    let value = cavra_evidence::strict::parse_str(&prepared.json).unwrap_or_default();
+    assert_eq!(
+        canonical_value(&value).ok().as_deref(),
+        Some(prepared.json.as_str())
+    );
+    let read = interpret(&value, recorded_at);
+    let facts = match read.as_ref().map(|read| &read.projection) {
+        Ok(Projection::Acknowledgement(facts)) => Some(facts.as_ref()),
+        _ => None,
+    };
+    assert_eq!(facts, Some(&prepared.facts));
+    let read = read.as_ref().ok();
+    assert_eq!(
+        read.map(|read| read.terms.as_slice()),
+        Some(prepared.terms.as_slice())
+    );
+    assert_eq!(read.map(|read| read.created_at), Some(prepared.created_at));
 }
 
 /// A route that an acknowledgement answers, as it was before.
@@ -525,6 +702,8 @@ pub(super) const fn effect_text(effect: Transition) -> &'static str {
         Transition::Change => "change",
         Transition::Repeat => "repeat",
         Transition::Final => "final",
+        Transition::Undo => "undo",
+        Transition::Stale => "stale",
     }
 }
 
@@ -561,39 +740,89 @@ impl WriteTx for Writing<'_> {
             None => {}
         }
         let position = self.position + 1;
-        self.connection
-            .prepare_cached(
-                "INSERT INTO evidence (position, session_id, kind, created_at, recorded_at, imported, sha256, record) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute(params![
-                position,
-                interpreted.session_id,
-                interpreted.kind.as_str(),
-                interpreted.created_at.micros(),
-                recorded_at.micros(),
-                record.imported,
-                sha256.as_bytes(),
-                json
-            ])?;
+        self.connection.prepare_cached(EVIDENCE)?.execute(params![
+            position,
+            interpreted.session_id,
+            interpreted.kind.as_str(),
+            interpreted.created_at.micros(),
+            recorded_at.micros(),
+            record.imported,
+            sha256.as_bytes(),
+            json
+        ])?;
         self.position = position;
         self.recorded_at = Some(recorded_at);
-        self.index(position, &interpreted)?;
+        self.index(position, interpreted.created_at, &interpreted.terms)?;
         for name in counters(&interpreted.kind, record.value) {
             *self.counters.entry(name).or_default() += 1;
         }
         self.project(position, recorded_at, record.imported, &interpreted)?;
+        if let Projection::Acknowledgement(facts) = &interpreted.projection
+            && facts.undoes.is_none()
+        {
+            // Undos that came before what they take back.
+            for undo in self.undos_of(position)? {
+                self.link_undo(undo, position)?;
+            }
+        }
         Ok(Appended::Recorded {
             position: position.unsigned_abs(),
             interpreted: Box::new(interpreted),
         })
     }
 
-    fn store_pieces(
+    fn append_prepared(
         &mut self,
-        position: u64,
-        pieces: &mut dyn Iterator<Item = std::io::Result<Vec<u8>>>,
-    ) -> Result<(), StorageError> {
+        prepared: &PreparedAcknowledgement,
+        recorded_at: Timestamp,
+    ) -> Result<u64, StorageError> {
+        #[cfg(debug_assertions)]
+        held_against_its_record(prepared, recorded_at);
+        let recorded_at = self.recorded_at.map_or(recorded_at, |last| last.max(recorded_at));
+        let position = self.position + 1;
+        let session_id = prepared.facts.answer.acknowledgement_id.as_str();
+        let sha256 = Digest::of(prepared.json.as_bytes());
+        self.connection
+            .prepare_cached(EVIDENCE)?
+            .execute(params![
+                position,
+                session_id,
+                EvidenceKind::NotificationAck.as_str(),
+                prepared.created_at.micros(),
+                recorded_at.micros(),
+                false,
+                sha256.as_bytes(),
+                prepared.json,
+            ])
+            .map_err(|error| match error.sqlite_error_code() {
+                Some(rusqlite::ErrorCode::ConstraintViolation) => {
+                    StorageError::Conflict(session_id.to_owned())
+                }
+                _ => error.into(),
+            })?;
+        self.position = position;
+        self.recorded_at = Some(recorded_at);
+        self.index(position, prepared.created_at, &prepared.terms)?;
+        let names = match self.acknowledgement_counters.take() {
+            Some(names) => names,
+            None => counters_of(&prepared.json),
+        };
+        for name in &names {
+            match self.counters.get_mut(name) {
+                Some(count) => *count += 1,
+                None => {
+                    self.counters.insert(name.clone(), 1);
+                }
+            }
+        }
+        self.acknowledgement_counters = Some(names);
+        self.count_route_evidence(position);
+        // No undo can name an id that was drawn in this transaction, so none waits for it.
+        self.acknowledgement_arrives(position, recorded_at, &prepared.facts)?;
+        Ok(position.unsigned_abs())
+    }
+
+    fn store_pieces(&mut self, position: u64, pieces: &mut Pieces<'_>) -> Result<(), StorageError> {
         let kind: Option<String> = self
             .connection
             .prepare_cached("SELECT kind FROM evidence WHERE position = ?1")?
@@ -611,6 +840,44 @@ impl WriteTx for Writing<'_> {
                 piece,
                 bytes.map_err(StorageError::Input)?
             ])?;
+        }
+        Ok(())
+    }
+
+    fn keep_answer(&mut self, answer: &NewAnswer<'_>, pieces: &mut Pieces<'_>) -> Result<(), StorageError> {
+        let name = answer.name;
+        self.connection
+            .prepare_cached(
+                "DELETE FROM kept_answer WHERE id IN \
+                 (SELECT id FROM kept_answer WHERE expires_at <= ?1 ORDER BY expires_at LIMIT ?2)",
+            )?
+            .execute(params![answer.now.micros(), FORGOTTEN_AT_ONCE])?;
+        // One under the same name has expired, or this would have been its answer.
+        self.connection
+            .prepare_cached("DELETE FROM kept_answer WHERE caller = ?1 AND operation = ?2 AND key = ?3")?
+            .execute([&name.caller, &name.operation, &name.key])?;
+        let id: i64 = self
+            .connection
+            .prepare_cached(
+                "INSERT INTO kept_answer (caller, operation, key, fingerprint, expires_at, reference) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id",
+            )?
+            .query_row(
+                params![
+                    name.caller,
+                    name.operation,
+                    name.key,
+                    answer.fingerprint.as_bytes(),
+                    answer.expires_at.micros(),
+                    answer.reference.map(signed).transpose()?,
+                ],
+                |row| row.get(0),
+            )?;
+        let mut insert = self
+            .connection
+            .prepare_cached("INSERT INTO kept_answer_piece (answer, piece, bytes) VALUES (?1, ?2, ?3)")?;
+        for (piece, bytes) in (0_i64..).zip(pieces) {
+            insert.execute(params![id, piece, bytes.map_err(StorageError::Input)?])?;
         }
         Ok(())
     }

@@ -6,21 +6,26 @@ use std::ops::ControlFlow;
 
 use cavra_domain::acknowledgement::HistoryEntry;
 use cavra_domain::audit_package::{EvidencePosition, LeftOut, Population};
+use cavra_domain::bulk::Target;
 use cavra_domain::evidence::{EvidenceKind, HistoryTerm};
-use cavra_domain::id::{PlanId, ScheduleId};
+use cavra_domain::id::{PlanId, RouteId, ScheduleId};
 use cavra_domain::public_safe::Text;
 use cavra_domain::route::{
-    Cycles, RouteAction, RouteCounts, RouteFilter, StateName, TrackedRoute, Transition,
+    Cycles, Fold, RouteAction, RouteCounts, RouteFilter, StateName, TrackedRoute, Transition,
 };
 use cavra_domain::suppression::SuppressionCounts;
 use cavra_domain::time::Timestamp;
+use cavra_domain::undo::Undoable;
 use cavra_evidence::digest::Digest;
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::append::signed;
 use super::routes::{self, BREACHED, COLUMNS, FROM, ID_COLUMN};
-use crate::{HistoryQuery, KnownPlan, LogHead, ReadTx, RouteQuery, StorageError, StoredRecord, Total, Visit};
+use crate::{
+    HistoryQuery, KeptAnswer, KnownPlan, LogHead, ReadTx, RequestName, RouteQuery, StorageError,
+    StoredRecord, Total, Visit,
+};
 
 /// Counter of the records that say something about routes.
 pub(super) const ROUTE_RECORDS: &str = "route_records";
@@ -30,6 +35,15 @@ pub(super) const ROUTE_POSITION: &str = "route_position";
 
 /// Counter of the acknowledgements that answer no route.
 pub(super) const ORPHANS: &str = "orphaned_acknowledgements";
+
+/// What an entry of a history may have done to its route.
+const EFFECTS: [Transition; 5] = [
+    Transition::Change,
+    Transition::Repeat,
+    Transition::Final,
+    Transition::Undo,
+    Transition::Stale,
+];
 
 /// Reads of one transaction.
 pub(super) struct Reading<'a> {
@@ -80,20 +94,21 @@ impl<'a> Reading<'a> {
     fn history_of(&self, route: i64) -> Result<Vec<HistoryEntry>, StorageError> {
         let mut statement = self.connection.prepare_cached(
             "SELECT h.effect, a.acknowledgement_id, a.said, a.acknowledged_by, a.acknowledged_at, a.external_ref, \
-             a.notes, a.issuer, a.subject, a.verified FROM route_answer h \
+             a.notes, a.issuer, a.subject, a.verified, a.undoes FROM route_answer h \
              JOIN acknowledgement a ON a.position = h.acknowledgement WHERE h.route = ?1 \
              ORDER BY h.effective_at, h.acknowledgement",
         )?;
         let mut rows = statement.query([route])?;
         let mut history = Vec::new();
         while let Some(row) = rows.next()? {
-            let effect: String = row.get(0)?;
-            let effect = [Transition::Change, Transition::Repeat, Transition::Final]
+            let effect = row.get_ref(0)?.as_str().unwrap_or_default();
+            let effect = EFFECTS
                 .into_iter()
                 .find(|known| super::append::effect_text(*known) == effect)
                 .ok_or_else(|| StorageError::Corrupt("a stored answer has an unknown effect".to_owned()))?;
             history.push(HistoryEntry {
                 answer: routes::answer(row, 1)?,
+                undoes: routes::undone(row, 10)?,
                 effect,
             });
         }
@@ -104,6 +119,18 @@ impl<'a> Reading<'a> {
         &self,
         query: &RouteQuery<'_>,
         visit: &mut dyn FnMut(&Row<'_>, TrackedRoute) -> Visit,
+    ) -> Result<(), StorageError> {
+        self.listed(query, &format!("{COLUMNS} FROM {FROM}"), &mut |row| {
+            visit(row, routes::tracked(row)?)
+        })
+    }
+
+    /// The rows of routes that a query means, in the order of lists.
+    fn listed(
+        &self,
+        query: &RouteQuery<'_>,
+        columns: &str,
+        visit: &mut dyn FnMut(&Row<'_>) -> Visit,
     ) -> Result<(), StorageError> {
         let mut condition = routes::condition(query.filter, query.cycles, query.now);
         if let Some(cursor) = query.after {
@@ -117,14 +144,14 @@ impl<'a> Reading<'a> {
         }
         let limit = query.limit.map_or(Ok(-1), signed)?;
         let sql = format!(
-            "SELECT {COLUMNS} FROM {FROM} WHERE {} ORDER BY r.created_at DESC, r.route_id DESC LIMIT {limit} OFFSET {}",
+            "SELECT {columns} WHERE {} ORDER BY r.created_at DESC, r.route_id DESC LIMIT {limit} OFFSET {}",
             condition.where_clause(),
             query.offset,
         );
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(condition.parameters))?;
         while let Some(row) = rows.next()? {
-            if visit(row, routes::tracked(row)?)?.is_break() {
+            if visit(row)?.is_break() {
                 break;
             }
         }
@@ -245,6 +272,44 @@ impl ReadTx for Reading<'_> {
         self.for_each_route(query, &mut |_, tracked| visit(tracked))
     }
 
+    fn route(&self, route_id: &RouteId) -> Result<Option<TrackedRoute>, StorageError> {
+        let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE r.route_id = ?1");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([route_id.as_str()])?;
+        rows.next()?.map(routes::tracked).transpose()
+    }
+
+    fn visit_targets(
+        &self,
+        query: &RouteQuery<'_>,
+        visit: &mut dyn FnMut(Target) -> Visit,
+    ) -> Result<(), StorageError> {
+        self.listed(query, routes::TARGET, &mut |row| visit(routes::target(row)?))
+    }
+
+    fn visit_undoable(
+        &self,
+        first: u64,
+        last: u64,
+        visit: &mut dyn FnMut(Undoable) -> Visit,
+    ) -> Result<(), StorageError> {
+        let mut statement = self.connection.prepare_cached(routes::UNDOABLE)?;
+        let mut rows = statement.query([signed(first)?, signed(last)?])?;
+        while let Some(row) = rows.next()? {
+            let mut folded = Fold::default();
+            for entry in self.history_of(row.get(routes::UNDOABLE_ROUTE)?)? {
+                match entry.undoes {
+                    None => folded.acknowledge(entry.answer.acknowledgement_id, entry.answer.said),
+                    Some(undone) => folded.undo(&undone),
+                };
+            }
+            if visit(routes::undoable(row, &folded)?)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn visit_histories(
         &self,
         query: &RouteQuery<'_>,
@@ -351,7 +416,8 @@ impl ReadTx for Reading<'_> {
     ) -> Result<u64, StorageError> {
         let condition = routes::condition(filter, cycles, now);
         let sql = format!(
-            "SELECT count(DISTINCT h.acknowledgement) FROM route r JOIN route_answer h ON h.route = r.id WHERE {}",
+            "SELECT count(DISTINCT h.acknowledgement) FROM route r JOIN route_answer h ON h.route = r.id \
+             WHERE h.effect NOT IN ('undo', 'stale') AND {}",
             condition.where_clause()
         );
         Ok(self
@@ -438,6 +504,38 @@ impl ReadTx for Reading<'_> {
             }
         }
         Ok(())
+    }
+
+    fn kept_answer(&self, name: &RequestName, now: Timestamp) -> Result<Option<KeptAnswer>, StorageError> {
+        let found: Option<(i64, [u8; 32], i64, Option<i64>)> = self
+            .connection
+            .prepare_cached(
+                "SELECT id, fingerprint, expires_at, reference FROM kept_answer \
+                 WHERE caller = ?1 AND operation = ?2 AND key = ?3 AND expires_at > ?4",
+            )?
+            .query_row(
+                params![name.caller, name.operation, name.key, now.micros()],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+            )
+            .optional()?;
+        let Some((id, fingerprint, expires_at, reference)) = found else {
+            return Ok(None);
+        };
+        Ok(Some(KeptAnswer {
+            id: id.unsigned_abs(),
+            fingerprint: Digest::from_bytes(fingerprint),
+            expires_at: Timestamp::from_micros(expires_at)
+                .ok_or_else(|| StorageError::Corrupt("a kept answer has an unreadable time".to_owned()))?,
+            reference: reference.map(i64::unsigned_abs),
+        }))
+    }
+
+    fn kept_piece(&self, answer: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self
+            .connection
+            .prepare_cached("SELECT bytes FROM kept_answer_piece WHERE answer = ?1 AND piece = ?2")?
+            .query_row(params![signed(answer)?, signed(piece)?], |row| row.get(0))
+            .optional()?)
     }
 
     fn piece(&self, position: u64, piece: u64) -> Result<Option<Vec<u8>>, StorageError> {

@@ -2,14 +2,16 @@
 //! test holds the two against each other.
 
 use cavra_domain::acknowledgement::{AckState, Answer};
+use cavra_domain::bulk::Target;
 use cavra_domain::id::{AcknowledgementId, MAX_ID_CHARS, PlanId, RouteId, ScheduleId};
 use cavra_domain::public_safe::{Field, Text};
 use cavra_domain::record::MAX_RECORD_TEXT_CHARS;
 use cavra_domain::route::{
-    Cycles, FilterTerm, Provider, Route, RouteAction, RouteCategory, RouteFilter, RouteStatus, TrackedRoute,
-    WindowNote,
+    Cycles, FilterTerm, Fold, Provider, Route, RouteAction, RouteCategory, RouteFilter, RouteStatus,
+    StateName, TrackedRoute, WindowNote,
 };
 use cavra_domain::time::Timestamp;
+use cavra_domain::undo::Undoable;
 use rusqlite::Row;
 use rusqlite::types::Value as SqlValue;
 
@@ -183,6 +185,87 @@ pub(super) fn tracked(row: &Row<'_>) -> Result<TrackedRoute, StorageError> {
         },
         current: row.get(17)?,
     })
+}
+
+/// What makes a [`Target`].
+pub(super) const TARGET: &str = "r.route_id, r.created_at, r.schedule_id, r.plan_id, r.provider, r.owner, r.action, \
+     r.state, r.revision, r.current FROM route r";
+
+/// A target out of a row of [`TARGET`].
+pub(super) fn target(row: &Row<'_>) -> Result<Target, StorageError> {
+    let id = |index: usize, name: &'static str| row.get_ref(index)?.as_str().map_err(|_| damaged(name));
+    let awaits = row.get_ref(6)?.as_str().ok() == Some(RouteAction::Deliver.as_str());
+    let state = row.get_ref(7)?.as_str().ok().and_then(state_named);
+    Ok(Target {
+        route_id: RouteId::parse(id(0, "route_id")?).map_err(|_| damaged("route_id"))?,
+        created_at: time(row, 1, "created_at")?,
+        schedule_id: ScheduleId::parse(id(2, "schedule_id")?).map_err(|_| damaged("schedule_id"))?,
+        plan_id: PlanId::parse(id(3, "plan_id")?).map_err(|_| damaged("plan_id"))?,
+        provider: Provider::parse(id(4, "provider")?).map_err(|_| damaged("provider"))?,
+        owner: text(row, 5, "owner")?,
+        state: awaits
+            .then(|| state.ok_or_else(|| damaged("state")))
+            .transpose()?,
+        revision: row.get(8)?,
+        current: row.get(9)?,
+    })
+}
+
+/// A state as the table writes it.
+fn state_named(text: &str) -> Option<StateName> {
+    StateName::ALL
+        .iter()
+        .copied()
+        .find(|state| state.as_str() == text)
+}
+
+/// The routes under the acknowledgements of a part of the log, one row per route.
+pub(super) const UNDOABLE: &str = "SELECT a.position, a.acknowledgement_id, a.schedule_id, r.plan_id, r.provider, \
+     a.owner, a.said, r.owner, r.id, \
+     EXISTS (SELECT 1 FROM acknowledgement u WHERE u.undoes = a.acknowledgement_id) \
+     FROM acknowledgement a CROSS JOIN route r ON r.plan = a.plan AND r.provider_key = a.provider_key \
+     AND (a.owner IS NULL OR r.owner = a.owner) AND r.action = 'deliver' \
+     WHERE a.position BETWEEN ?1 AND ?2 AND a.undoes IS NULL ORDER BY a.position, r.id";
+
+/// Index of the route's row in [`UNDOABLE`].
+pub(super) const UNDOABLE_ROUTE: usize = 8;
+
+/// An undoable acknowledgement over a route, out of a row of [`UNDOABLE`] and the route's history.
+pub(super) fn undoable(row: &Row<'_>, folded: &Fold<AcknowledgementId>) -> Result<Undoable, StorageError> {
+    let id = |index: usize, name: &'static str| row.get_ref(index)?.as_str().map_err(|_| damaged(name));
+    let position: i64 = row.get(0)?;
+    let acknowledgement_id =
+        AcknowledgementId::parse(id(1, "acknowledgement_id")?).map_err(|_| damaged("acknowledgement_id"))?;
+    Ok(Undoable {
+        position: position.unsigned_abs(),
+        schedule_id: ScheduleId::parse(id(2, "schedule_id")?).map_err(|_| damaged("schedule_id"))?,
+        plan_id: PlanId::parse(id(3, "plan_id")?).map_err(|_| damaged("plan_id"))?,
+        provider: Provider::parse(id(4, "provider")?).map_err(|_| damaged("provider"))?,
+        named_owner: match row.get_ref(5)? {
+            rusqlite::types::ValueRef::Null => None,
+            _ => Some(text(row, 5, "owner")?),
+        },
+        said: AckState::parse(id(6, "said")?).ok_or_else(|| damaged("said"))?,
+        owner: text(row, 7, "owner")?,
+        state: folded.state(),
+        beneath: folded.beneath(),
+        stands: folded.standing() == Some(&acknowledgement_id),
+        undone: row.get(9)?,
+        acknowledgement_id,
+    })
+}
+
+/// The acknowledgement that an undo takes back.
+pub(super) fn undone(row: &Row<'_>, index: usize) -> Result<Option<AcknowledgementId>, StorageError> {
+    match row.get_ref(index)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        value => {
+            let id = value.as_str().map_err(|_| damaged("undoes"))?;
+            AcknowledgementId::parse(id)
+                .map(Some)
+                .map_err(|_| damaged("undoes"))
+        }
+    }
 }
 
 /// An answer out of nine columns from `first`: id, said, by, at, reference, notes, issuer, subject, verified.

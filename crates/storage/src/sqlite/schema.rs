@@ -30,6 +30,10 @@ const LADDER: &[Step] = &[
         sql: include_str!("../../migrations/0002_releases.sql"),
         fill: super::release::fill,
     },
+    Step {
+        sql: include_str!("../../migrations/0003_bulk.sql"),
+        fill: |_| Ok(()),
+    },
 ];
 
 /// The format that this version writes.

@@ -4,6 +4,8 @@ CREATE INDEX acknowledgement_open ON acknowledgement (schedule_id, effective_at)
 
 CREATE INDEX acknowledgement_orphan ON acknowledgement (position) WHERE covers = 0;
 
+CREATE INDEX acknowledgement_undo ON acknowledgement (undoes) WHERE undoes IS NOT NULL;
+
 CREATE INDEX auditor_export_of_release ON auditor_export (release_record_ref, generated_at, export_id)
     WHERE verified = 1;
 
@@ -14,6 +16,8 @@ CREATE INDEX auditor_export_verified ON auditor_export (generated_at, export_id)
 CREATE INDEX custody_ahead ON custody (archived_ahead_at) WHERE archived_ahead_at IS NOT NULL;
 
 CREATE INDEX custody_retention ON custody (retention_until) WHERE retention_until IS NOT NULL;
+
+CREATE INDEX kept_answer_expiry ON kept_answer (expires_at);
 
 CREATE INDEX plan_by_schedule ON plan (schedule_id, created_at, plan_id);
 
@@ -49,7 +53,7 @@ CREATE TABLE acknowledgement (
     plan               INTEGER REFERENCES plan (id),
     -- How many routes it answers. None: an orphan.
     covers             INTEGER NOT NULL
-) STRICT;
+, undoes TEXT) STRICT;
 
 CREATE TABLE archive_reference (
     export_id          TEXT    NOT NULL,
@@ -117,6 +121,25 @@ CREATE TABLE evidence (
     imported    INTEGER NOT NULL,
     sha256      BLOB    NOT NULL,
     record      TEXT    NOT NULL
+) STRICT;
+
+CREATE TABLE kept_answer (
+    id          INTEGER PRIMARY KEY,
+    caller      TEXT    NOT NULL,
+    operation   TEXT    NOT NULL,
+    key         TEXT    NOT NULL,
+    fingerprint BLOB    NOT NULL,
+    expires_at  INTEGER NOT NULL,
+    -- The record that the answer is made from again; null when the answer is kept in pieces.
+    reference   INTEGER REFERENCES evidence (position),
+    UNIQUE (caller, operation, key)
+) STRICT;
+
+CREATE TABLE kept_answer_piece (
+    answer INTEGER NOT NULL REFERENCES kept_answer (id) ON DELETE CASCADE,
+    piece  INTEGER NOT NULL,
+    bytes  BLOB    NOT NULL,
+    PRIMARY KEY (answer, piece)
 ) STRICT;
 
 CREATE TABLE package_chunk (

@@ -86,11 +86,20 @@ fn bulk(store: &dyn Store) {
         external_ref: Text::empty(),
         notes: Text::empty(),
         counts: decision.counts,
-        unchanged: Vec::new(),
+        repeated_count: 0,
+        selection_digest: "sha256:00".to_owned(),
+        expected_digest: None,
+        outcomes_sha256: Digest::of(b"[]").to_hex(),
+        outcomes_bytes: 2,
         actor: answer.actor,
     };
     records.push(document.record().into_value());
     own(store, records);
+    let at = position(store);
+    write(store, move |tx| {
+        tx.store_pieces(at, &mut std::iter::once(Ok(pack(b"[]"))))
+    })
+    .unwrap();
 }
 
 fn package(store: &dyn Store) {
@@ -198,7 +207,7 @@ fn an_untouched_store_is_clean() {
     assert_eq!(report.findings, []);
     assert_eq!(
         (report.record_count, report.package_count),
-        (position(open(&place.file()).as_ref()), 1)
+        (position(open(&place.file()).as_ref()), 2)
     );
     assert!(report.record_count > 184 + 10);
 }
@@ -377,14 +386,22 @@ fn changed_histories_plans_and_postings_are_found() {
 }
 
 #[test]
-fn a_damaged_package_piece_is_found() {
+fn a_damaged_piece_of_a_package_or_of_the_outcomes_of_a_bulk_is_found() {
     for edits in [
         "UPDATE package_chunk SET bytes = substr(bytes, 1, 20) WHERE piece = 1",
-        "UPDATE package_chunk SET bytes = (SELECT bytes FROM package_chunk WHERE piece = 0) WHERE piece = 1",
+        "UPDATE package_chunk SET bytes = (SELECT bytes FROM package_chunk WHERE piece = 0 ORDER BY position DESC) \
+         WHERE piece = 1",
         "DELETE FROM package_chunk WHERE piece = 2",
-        "DELETE FROM package_chunk",
+        "DELETE FROM package_chunk WHERE position = (SELECT max(position) FROM package_chunk)",
         // The text is the same when joined, but whoever reads piece by piece stops before the gap.
         "UPDATE package_chunk SET piece = piece + 1000 WHERE piece > 0",
+    ] {
+        finds(edits, &["its document is not the one it names"]);
+    }
+    for edits in [
+        "DELETE FROM package_chunk WHERE position = (SELECT min(position) FROM package_chunk)",
+        "UPDATE package_chunk SET bytes = (SELECT bytes FROM package_chunk WHERE piece = 1) \
+         WHERE position = (SELECT min(position) FROM package_chunk)",
     ] {
         finds(edits, &["its document is not the one it names"]);
     }

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use cavra_domain::acknowledgement::Answer;
 use cavra_domain::record::{AckFacts, PlanFacts, Projection, interpret};
-use cavra_domain::route::{RouteStatus, StateName, Transition};
+use cavra_domain::route::{Fold, StateName, Transition};
 use cavra_domain::time::Timestamp;
 use proptest::collection::vec;
 use proptest::option;
@@ -13,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::Value;
 
-use super::support::{Ack, Seen, View, append, at, decision, in_memory, noon, plan, read, view};
+use super::support::{Ack, Seen, View, append, at, decision, in_memory, noon, plan, read, undo, view};
 
 /// The first minute of the random histories; they end long before [`noon`].
 fn start() -> Timestamp {
@@ -95,7 +94,21 @@ fn acks() -> impl Strategy<Value = Vec<DrawnAck>> {
     vec(one, 0..12)
 }
 
-fn records(plans: &[DrawnPlan], acks: &[DrawnAck], times: Times) -> Vec<Value> {
+#[derive(Debug, Clone)]
+struct DrawnUndo {
+    /// Which acknowledgement; some numbers name one that there never is.
+    of: usize,
+    minute: u32,
+}
+
+fn undos() -> impl Strategy<Value = Vec<DrawnUndo>> {
+    vec(
+        (0..13_usize, 0..8_u32).prop_map(|(of, minute)| DrawnUndo { of, minute }),
+        0..6,
+    )
+}
+
+fn records(plans: &[DrawnPlan], acks: &[DrawnAck], undos: &[DrawnUndo], times: Times) -> Vec<Value> {
     let ids: Vec<String> = (0..7).map(|number| format!("plan-{number}")).collect();
     let mut records: Vec<Value> = plans
         .iter()
@@ -127,6 +140,14 @@ fn records(plans: &[DrawnPlan], acks: &[DrawnAck], times: Times) -> Vec<Value> {
             },
         }
         .record()
+    }));
+    records.extend(undos.iter().zip(500_i64..).map(|(drawn, number)| {
+        let told = start().plus_minutes(drawn.minute);
+        let at = match times {
+            Times::Distinct => told.plus_micros(number),
+            Times::Drawn => told,
+        };
+        undo(&format!("undo-{number}"), &format!("ack-{}", drawn.of), at)
     }));
     records
 }
@@ -160,25 +181,40 @@ fn model(log: &[Value], recorded_at: Timestamp) -> (View, u64) {
     let mut answered = vec![false; acks.len()];
     for plan in &plans {
         for route in &plan.routes {
-            let mut status = RouteStatus::default();
+            let mut folded: Fold<String> = Fold::default();
             let mut history: Vec<(String, Transition)> = Vec::new();
             for (number, (effective_at, _, ack)) in acks.iter().enumerate() {
-                let schedule = ack.schedule_id.as_str();
-                let covered = match &ack.plan_id {
-                    Some(named) => {
-                        (*named == plan.plan_id && ack.schedule_id == plan.schedule_id).then_some(named)
-                    }
-                    None => newest(schedule, *effective_at),
+                // An undo answers what the acknowledgement answers that it takes back.
+                let named = match &ack.undoes {
+                    None => Some((*effective_at, ack)),
+                    Some(undone) => acks
+                        .iter()
+                        .find(|(_, _, other)| {
+                            other.undoes.is_none() && other.answer.acknowledgement_id == *undone
+                        })
+                        .map(|(effective_at, _, ack)| (*effective_at, ack)),
+                };
+                let Some((since, answered_by)) = named else {
+                    continue;
+                };
+                let covered = match &answered_by.plan_id {
+                    Some(named) => (*named == plan.plan_id && answered_by.schedule_id == plan.schedule_id)
+                        .then_some(named),
+                    None => newest(answered_by.schedule_id.as_str(), since),
                 };
                 if covered == Some(&plan.plan_id)
-                    && ack.provider.key() == route.provider.key()
-                    && ack.owner.as_ref().is_none_or(|owner| *owner == route.owner)
+                    && answered_by.provider.key() == route.provider.key()
+                    && answered_by
+                        .owner
+                        .as_ref()
+                        .is_none_or(|owner| *owner == route.owner)
                     && route.awaits()
                 {
-                    let answer: Answer = ack.answer.clone();
-                    let id = answer.acknowledgement_id.to_string();
-                    let (next, effect) = status.apply(answer);
-                    status = next;
+                    let id = ack.answer.acknowledgement_id.to_string();
+                    let effect = match &ack.undoes {
+                        None => folded.acknowledge(id.clone(), ack.answer.said),
+                        Some(undone) => folded.undo(&undone.to_string()),
+                    };
                     history.push((id, effect));
                     answered[number] = true;
                 }
@@ -190,8 +226,8 @@ fn model(log: &[Value], recorded_at: Timestamp) -> (View, u64) {
             );
             let seen = Seen {
                 current: newest(plan.schedule_id.as_str(), Timestamp::MAX) == Some(&plan.plan_id),
-                state: route.awaits().then(|| status.state()),
-                answer: status.answer.map(|answer| answer.acknowledgement_id.to_string()),
+                state: route.awaits().then(|| folded.state()),
+                answer: folded.standing().cloned(),
                 history,
             };
             view.insert(key, seen);
@@ -215,9 +251,10 @@ proptest! {
     fn any_order_of_arrival_gives_the_same_routes_and_histories(
         plans in plans(),
         acks in acks(),
+        undos in undos(),
         seed in any::<u64>(),
     ) {
-        let told = records(&plans, &acks, Times::Distinct);
+        let told = records(&plans, &acks, &undos, Times::Distinct);
         let shuffled = shuffled(told.clone(), seed);
         let (first, second) = (in_memory(), in_memory());
         append(&first, told.clone(), noon());
@@ -233,9 +270,10 @@ proptest! {
     fn routes_are_what_the_model_says_with_equal_times_and_times_ahead_too(
         plans in plans(),
         acks in acks(),
+        undos in undos(),
         seed in any::<u64>(),
     ) {
-        let log = shuffled(records(&plans, &acks, Times::Drawn), seed);
+        let log = shuffled(records(&plans, &acks, &undos, Times::Drawn), seed);
         let store = in_memory();
         append(&store, log.clone(), noon());
         prop_assert_eq!((view(&store), orphans(&store)), model(&log, noon()));

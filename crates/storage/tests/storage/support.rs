@@ -134,6 +134,33 @@ impl Ack<'_> {
     }
 }
 
+/// The undo of an acknowledgement. What it says of the route is not what decides which routes it is about.
+pub(crate) fn undo(id: &str, of: &str, at: Timestamp) -> Value {
+    json!({
+        "session_id": id,
+        "created_at": at,
+        "signer": "ben@example.org",
+        "metadata_kind": "go-backend-rollback-drill-notification-ack-undo",
+        "undo_id": id,
+        "acknowledgement_id": of,
+        "schedule_id": "s1",
+        "provider": "slack",
+        "acknowledgement_state": "undone",
+        "acknowledgement_undo": {
+            "undo_id": id,
+            "acknowledgement_id": of,
+            "schedule_id": "s1",
+            "plan_id": "",
+            "provider": "slack",
+            "owner": "",
+            "undone_state": "acknowledged",
+            "undone_by": "ben@example.org",
+            "undone_at": at,
+            "reason": "taken by mistake",
+        },
+    })
+}
+
 /// A record that says nothing about routes.
 pub(crate) fn note(id: &str, created_at: Timestamp) -> Value {
     json!({

@@ -254,7 +254,9 @@ fn an_upgrade_fills_the_tables_of_releases_from_the_evidence_that_is_there() {
     connection
         .execute_batch(
             "DROP TABLE auditor_export; DROP TABLE delivery; DROP TABLE undelivered; DROP TABLE archive_reference; \
-             DROP TABLE custody; DROP TABLE packet; DELETE FROM counter WHERE name = 'archive_lasting_alerts'; \
+             DROP TABLE custody; DROP TABLE packet; DROP INDEX acknowledgement_undo; \
+             ALTER TABLE acknowledgement DROP COLUMN undoes; DROP TABLE kept_answer_piece; DROP TABLE kept_answer; \
+             DELETE FROM counter WHERE name = 'archive_lasting_alerts'; \
              PRAGMA user_version = 1;",
         )
         .unwrap();
