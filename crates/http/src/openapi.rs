@@ -209,7 +209,7 @@ fn parameters(operation: &Operation, generators: &mut Generators) -> Vec<Value> 
 }
 
 /// Operations whose answer has an entity tag.
-const CONDITIONAL: [&str; 4] = ["bulkReport", "dashboard", "history", "routes"];
+const CONDITIONAL: [&str; 5] = ["bulkReport", "dashboard", "history", "routeSummary", "routes"];
 
 /// Operations that have a short form of their answer.
 const SHORT: [&str; 2] = ["bulkAcknowledge", "undoBulk"];
@@ -231,6 +231,14 @@ fn headers(operation: &Operation) -> Vec<Value> {
             "Prefer",
             description,
             json!({ "type": "string", "pattern": "^[ -~]*$" }),
+        ));
+    }
+    if matches!(operation.output, Output::Events) {
+        let description = "The `id` of the last event that the caller has; browsers send it when they come back.";
+        fields.push(field(
+            "Last-Event-ID",
+            description,
+            json!({ "type": "string", "pattern": "^[0-9]*$" }),
         ));
     }
     if CONDITIONAL.contains(&operation.id) {
@@ -272,6 +280,7 @@ fn responses(operation: &Operation, generators: &mut Generators, problem: &Schem
     let content = match operation.output {
         Output::Json(schema) => json!({ "application/json": { "schema": schema(&mut generators.output) } }),
         Output::Text(media) => json!({ (media): { "schema": { "type": "string" } } }),
+        Output::Events => json!({ "text/event-stream": { "schema": { "type": "string" } } }),
     };
     let mut responses = Map::new();
     responses.insert("200".into(), json!({ "description": "Done", "content": content }));

@@ -9,19 +9,20 @@ use cavra_app::bulk::{BulkDone, BulkReport, BulkUndone};
 use cavra_app::import::ImportReport;
 use cavra_app::plan::{ConfiguredSchedule, Delivered};
 use cavra_app::release::{ArchiveReferenceRecorded, DeliveryRecorded, Exported};
-use cavra_app::views::{Escalated, HistoryPage, RoutePage, Trend};
+use cavra_app::views::{Escalated, HistoryPage, RoutePage, RouteSummary, Trend};
 use cavra_domain::actor::Actor;
 use cavra_domain::archive::ArchiveHealth;
 use cavra_domain::audit_package::AuditPackage;
 use cavra_domain::dashboard::Dashboard;
 use cavra_domain::retry::RetryPlan;
+use cavra_domain::trend::RouteTrend;
 use cavra_rbac::Permission;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Problem};
-use crate::handlers::{acknowledgements, console, evidence, notifications, operations, release};
+use crate::handlers::{acknowledgements, console, events, evidence, notifications, operations, release};
 use crate::wire;
 
 /// A method of the table.
@@ -68,6 +69,8 @@ pub(crate) enum Output {
     Json(SchemaOf),
     /// Text of another media type.
     Text(&'static str),
+    /// A stream of server-sent events.
+    Events,
 }
 
 /// One operation.
@@ -329,6 +332,32 @@ pub(crate) static TABLE: &[Operation] = &[
     },
     Operation {
         method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/routes/summary",
+        id: "routeSummary",
+        published_name: None,
+        summary: "Routes that a filter means, counted by owner, provider, schedule or category",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::SummaryQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<RouteSummary>),
+        problems: &[Code::NotPublicSafe],
+        handler: || web::get().to(notifications::route_summary),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/routes/trend",
+        id: "routeTrend",
+        published_name: None,
+        summary: "How the states of routes developed; nothing is stored",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::RouteTrendQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<RouteTrend>),
+        problems: &[Code::NotPublicSafe],
+        handler: || web::get().to(notifications::route_trend),
+    },
+    Operation {
+        method: Method::Get,
         path: "/runtime/go-pilot/rollback-drill-notifications/suppression-trends",
         id: "suppressionTrends",
         published_name: Some("go_rollback_drill_notification_suppression_trends"),
@@ -529,6 +558,19 @@ pub(crate) static TABLE: &[Operation] = &[
         output: Output::Json(schema::<console::Session>),
         problems: &[],
         handler: || web::get().to(console::session),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/events",
+        id: "events",
+        published_name: None,
+        summary: "Server-sent events: where the evidence log stands, each time something was committed",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::EventsQuery>,
+        body: Body::None,
+        output: Output::Events,
+        problems: &[],
+        handler: || web::get().to(events::events),
     },
     Operation {
         method: Method::Get,

@@ -214,7 +214,7 @@ fn a_cursor_that_was_not_given_out_is_refused() {
         let cursor = Some(cursor.to_owned());
         let routes = service
             .app
-            .routes(&everything(), Cycles::Current, &page(5, 0, cursor.clone()));
+            .routes(&everything(), Cycles::Current, RouteSort::Newest, &page(5, 0, cursor.clone()));
         assert!(
             matches!(routes, Err(AppError::BadCursor)),
             "{cursor:?}: {routes:?}"
@@ -238,7 +238,7 @@ fn pages_of_routes_join_by_cursor_and_by_offset() {
         let mut by_offset = Vec::new();
         while by_offset.len() < whole.len() {
             let paging = page(7, by_offset.len() as u64, None);
-            by_offset.extend(service.app.routes(&everything(), cycles, &paging).unwrap().items);
+            by_offset.extend(service.app.routes(&everything(), cycles, RouteSort::Newest, &paging).unwrap().items);
         }
         assert_eq!(by_offset, whole);
     }

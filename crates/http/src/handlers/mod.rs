@@ -18,6 +18,7 @@ use crate::error::{Code, Problem};
 
 pub(crate) mod acknowledgements;
 pub(crate) mod console;
+pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod notifications;
 pub(crate) mod operations;

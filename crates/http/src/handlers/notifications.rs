@@ -5,10 +5,13 @@ use cavra_app::App;
 use cavra_app::plan::{ConfiguredSchedule, Delivered};
 use cavra_app::views::{Escalated, Trend};
 
+use cavra_domain::trend::RouteTrend;
+
 use super::{Answer, conditional, run};
 use crate::extract::{Json, Permitted, Query};
 use crate::wire::{
-    DeliverBody, EscalationBody, HistoryQuery, NoQuery, RoutesQuery, ScheduleQuery, TrendQuery,
+    DeliverBody, EscalationBody, HistoryQuery, NoQuery, RouteTrendQuery, RoutesQuery, ScheduleQuery, SummaryQuery,
+    TrendQuery,
 };
 
 pub(crate) async fn schedule(
@@ -70,9 +73,31 @@ pub(crate) async fn routes(
     request: HttpRequest,
     Query(query): Query<RoutesQuery>,
 ) -> Answer<HttpResponse> {
-    let (filter, cycles, paging) = query.command()?;
-    let page = run(&app, move |app| app.routes(&filter, cycles, &paging)).await?;
+    let (filter, cycles, sort, paging) = query.command()?;
+    let page = run(&app, move |app| app.routes(&filter, cycles, sort, &paging)).await?;
     conditional(&request, &page)
+}
+
+pub(crate) async fn route_summary(
+    app: web::Data<App>,
+    Permitted(_): Permitted,
+    request: HttpRequest,
+    Query(query): Query<SummaryQuery>,
+) -> Answer<HttpResponse> {
+    let (filter, cycles, by, limit) = query.command()?;
+    let summary = run(&app, move |app| app.route_summary(&filter, cycles, by, limit)).await?;
+    conditional(&request, &summary)
+}
+
+pub(crate) async fn route_trend(
+    app: web::Data<App>,
+    Permitted(_): Permitted,
+    Query(query): Query<RouteTrendQuery>,
+) -> Answer<web::Json<RouteTrend>> {
+    let (filter, hours, points) = query.command()?;
+    run(&app, move |app| app.route_trend(&filter, hours, points))
+        .await
+        .map(web::Json)
 }
 
 pub(crate) async fn suppression_trends(
