@@ -568,6 +568,7 @@ fn run(app: &App, tx: &mut Tx<'_>, command: &Bulk) -> Result<LongAnswer, AppErro
                 after = Some(RouteCursor {
                     created_at: last.created_at,
                     route_id: last.route_id.clone(),
+                    settled: false,
                 });
                 for target in &page {
                     hasher.route(target);

@@ -105,6 +105,11 @@ pub struct RouteRow {
 }
 
 impl RouteRow {
+    /// Whether it waits for nothing.
+    fn is_settled(&self) -> bool {
+        StateName::parse(self.acknowledgement_state).is_none_or(|state| !state.is_open())
+    }
+
     fn new(tracked: TrackedRoute, now: Timestamp) -> Self {
         let state = tracked.state();
         let breached = tracked.breached(now);
@@ -186,11 +191,15 @@ pub enum RouteSort {
     Schedule,
     /// By schedule, backwards.
     ScheduleLast,
+    /// What waits for an answer first, by deadline; then all others.
+    Urgency,
+    /// The same, backwards.
+    UrgencyLast,
 }
 
 impl RouteSort {
     /// Every order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Newest,
         Self::Oldest,
         Self::Deadline,
@@ -201,6 +210,8 @@ impl RouteSort {
         Self::ProviderLast,
         Self::Schedule,
         Self::ScheduleLast,
+        Self::Urgency,
+        Self::UrgencyLast,
     ];
 
     /// The order as a request names it: a `-` in front turns it around.
@@ -216,6 +227,8 @@ impl RouteSort {
             Self::ProviderLast => "-provider",
             Self::Schedule => "schedule_id",
             Self::ScheduleLast => "-schedule_id",
+            Self::Urgency => "urgency",
+            Self::UrgencyLast => "-urgency",
         }
     }
 
@@ -236,15 +249,18 @@ impl RouteSort {
             Self::ProviderLast => (RouteKey::Provider, true),
             Self::Schedule => (RouteKey::Schedule, false),
             Self::ScheduleLast => (RouteKey::Schedule, true),
+            Self::Urgency => (RouteKey::Urgency, false),
+            Self::UrgencyLast => (RouteKey::Urgency, true),
         };
         RouteOrder { key, descending }
     }
 
     /// Where the next page begins. A cursor is for one order: it says which.
-    fn cursor(self, created_at: Timestamp, route_id: &RouteId) -> String {
+    fn cursor(self, last: &RouteRow) -> String {
+        let (at, id) = (last.created_at.micros(), &last.route_id);
         match self {
-            Self::Newest => format!("r1.{}.{route_id}", created_at.micros()),
-            _ => format!("r2.{}.{}.{route_id}", self.as_str(), created_at.micros()),
+            Self::Newest => format!("r1.{at}.{id}"),
+            _ => format!("r2.{}.{}.{at}.{id}", self.as_str(), u8::from(last.is_settled())),
         }
     }
 }
@@ -442,7 +458,7 @@ impl App {
             let next_cursor = items
                 .last()
                 .filter(|_| more)
-                .map(|last| sort.cursor(last.created_at, &last.route_id));
+                .map(|last| sort.cursor(last));
             Ok(RoutePage {
                 schema_version: ROUTING_HISTORY_SCHEMA,
                 product: PRODUCT,
@@ -762,8 +778,15 @@ fn route_cursor(text: &str, sort: RouteSort) -> Result<RouteCursor, AppError> {
             RouteSort::Newest => text.strip_prefix("r1.")?,
             _ => text.strip_prefix("r2.")?.strip_prefix(sort.as_str())?.strip_prefix('.')?,
         };
+        let (settled, rest) = match (sort, rest.split_once('.')?) {
+            (RouteSort::Newest, _) => (false, rest),
+            (_, ("0", rest)) => (false, rest),
+            (_, ("1", rest)) => (true, rest),
+            _ => return None,
+        };
         let (at, route_id) = rest.split_once('.')?;
         Some(RouteCursor {
+            settled,
             created_at: Timestamp::from_micros(at.parse().ok()?)?,
             route_id: RouteId::parse(route_id).ok()?,
         })

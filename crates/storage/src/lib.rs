@@ -177,16 +177,18 @@ pub enum Appended {
     },
 }
 
-/// Where a page of routes ended: the list is newest cycle first, then by route id.
+/// Where a page of routes ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteCursor {
     /// `created_at` of the last route.
     pub created_at: Timestamp,
     /// Its id.
     pub route_id: RouteId,
+    /// Whether it waited for nothing then; only the order by urgency asks.
+    pub settled: bool,
 }
 
-/// By what a list of routes is ordered. None of it ever changes on a route, so pages join without gaps.
+/// By what a list of routes is ordered. But for the urgency none of it ever changes on a route, so pages join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RouteKey {
     /// When the cycle began.
@@ -200,6 +202,8 @@ pub enum RouteKey {
     Provider,
     /// The schedule.
     Schedule,
+    /// Routes that are outstanding or escalated before all others, and by their deadlines. The one key that changes.
+    Urgency,
 }
 
 /// The order of a list of routes; routes with the same key stand in the order of their ids.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cavra_app::AppError;
-use cavra_app::views::{HistoryFilter, Paging};
+use cavra_app::views::{HistoryFilter, Paging, RouteSort};
 use cavra_domain::acknowledgement::AckState;
 use cavra_domain::escalation::EscalationPolicy;
 use cavra_domain::evidence::{EvidenceKind, HistoryTerm};

@@ -166,12 +166,12 @@ function roles(session) {
 
 function strips() {
   return [
-    sample ? h('div', { class: 'strip is-sample', role: 'note', key: 'sample' }, icon('warning'),
+    sample ? h('section', { class: 'strip is-sample', 'aria-label': 'Sample data', key: 'sample' }, icon('warning'),
       h('span', { class: 'spread' }, 'Sample data. Invented, in this browser only; nothing you do here is sent anywhere or kept.'),
       h('button', { type: 'button', class: 'button small', onclick: () => leaveSample() }, 'Leave the sample')) : null,
-    ctx.config?.metadata_mode === 'sample' && !sample ? h('div', { class: 'strip is-sample', role: 'note', key: 'server' }, icon('warning'),
+    ctx.config?.metadata_mode === 'sample' && !sample ? h('section', { class: 'strip is-sample', 'aria-label': 'Sample server', key: 'server' }, icon('warning'),
       h('span', { class: 'spread' }, 'Sample server. Its data is invented and in memory: when it stops, everything is gone.')) : null,
-    ctx.away ? h('div', { class: 'strip is-away', key: 'away' }, icon('critical'),
+    ctx.away ? h('section', { class: 'strip is-away', 'aria-label': 'Connection', key: 'away' }, icon('critical'),
       h('span', { class: 'spread' }, `The API cannot be reached since ${clockTime(ctx.awaySince)}. `,
         ctx.at ? `What you see is from ${clockTime(ctx.at)} and may be out of date; nothing can be changed.` : 'There is nothing to show yet.'),
       h('button', { type: 'button', class: 'button small', onclick: refresh }, 'Try now'),
@@ -196,7 +196,7 @@ function draw() {
     h('dialog', { id: 'dialog', 'aria-labelledby': 'dialog-title', onclose: () => { const done = ctx.dialog?.closed; ctx.dialog = null; done?.(); draw(); }, oncancel: (event) => { if (ctx.dialog?.busy) event.preventDefault(); } },
       ctx.dialog ? h('div', { class: 'dialog', key: ctx.dialog.name }, ctx.dialog.render(),
         h('button', { type: 'button', class: 'button plain small dialog-close', 'aria-label': 'Close', onclick: () => { if (!ctx.dialog?.busy) ctx.close(); } }, icon('close'))) : null),
-    h('div', { class: 'notices' }, ctx.notices.map((notice) => h('div', { class: `note is-${notice.kind}`, key: notice.id }, icon(notice.kind), h('div', {}, h('p', {}, notice.text)),
+    h('section', { class: 'notices', 'aria-label': 'Messages' }, ctx.notices.map((notice) => h('div', { class: `note is-${notice.kind}`, key: notice.id }, icon(notice.kind), h('div', {}, h('p', {}, notice.text)),
       h('button', { type: 'button', class: 'button plain small', 'aria-label': 'Dismiss this message', onclick: () => { ctx.notices = ctx.notices.filter((one) => one !== notice); draw(); } }, icon('close'))))));
   tick(root);
 }

@@ -71,7 +71,7 @@ function healthCard(health) {
   const columns = ['Severity', 'What is wrong', 'Export', 'What to do'].map((name) => ({ name }));
   const rows = alerts.slice(0, 300).map((alert, index) => ({ key: alert.fingerprint || index, cells: [
     badge(alert.severity), h('div', { class: 'stack-s' }, h('span', {}, alert.message || words(alert.alert_id)), h('code', { class: 'quiet' }, alert.alert_id)),
-    h('div', { class: 'stack-s' }, h('span', {}, alert.release_record_ref || '–'), h('code', { class: 'quiet', title: alert.export_id }, short(alert.export_id)), alert.reference_id ? h('code', { class: 'quiet', title: alert.reference_id }, short(alert.reference_id)) : null), alert.remedy || alert.operator_action || '–',
+    h('div', { class: 'stack-s' }, h('span', {}, alert.release_record_ref || '–'), h('code', { class: 'quiet id', title: alert.export_id }, short(alert.export_id)), alert.reference_id ? h('code', { class: 'quiet id', title: alert.reference_id }, short(alert.reference_id)) : null), alert.remedy || alert.operator_action || '–',
   ] }));
   return h('section', { class: 'stack', 'aria-label': 'Archive Health' },
     h('div', { class: `verdict is-${health.alert_level}` }, icon(health.alert_level), h('div', {}, h('p', {}, health.alert_level === 'healthy' ? 'Every verified export is kept as it should be.' : `${many(health.alert_count, 'alert')} about ${many(health.checked_export_count, 'verified export')}.`),
@@ -85,7 +85,7 @@ function render(ctx, data) {
   const rows = (data.references || []).map((one) => {
     const reference = one.final_reporting_immutable_archive_reference || one;
     return { key: one.session_id, cells: [
-      h('span', { class: 'stack-s' }, h('span', {}, one.release_record_ref || short(one.export_id)), h('code', { class: 'quiet' }, short(one.export_id))), h('span', { class: 'nowrap' }, when(one.created_at)), h('code', {}, reference.archive_ref || one.archive_ref || '–'),
+      h('span', { class: 'stack-s' }, h('span', {}, one.release_record_ref || short(one.export_id)), h('code', { class: 'quiet id' }, short(one.export_id))), h('span', { class: 'nowrap' }, when(one.created_at)), h('code', {}, reference.archive_ref || one.archive_ref || '–'),
       reference.archive_hash ? h('code', { title: reference.archive_hash }, reference.archive_hash.replace('sha256:', '').slice(0, 12)) : h('span', { class: 'quiet' }, 'none'), reference.retention_until ? when(reference.retention_until) : h('span', { class: 'quiet' }, 'not said'), reference.legal_hold ? 'yes' : 'no',
     ] };
   });

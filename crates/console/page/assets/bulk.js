@@ -3,7 +3,7 @@ import { B, Refused, Unreachable, intent } from './api.js';
 import { h } from './dom.js';
 import { sentence as inWords } from './filter.js';
 import { many, number, short, words } from './format.js';
-import { actorField, actorOf, badge, barred, button, download, errorBox, field, icon, sentence, table, waiting } from './widgets.js';
+import { actorField, actorOf, badge, button, download, errorBox, field, icon, table, waiting } from './widgets.js';
 
 const VERB = { acknowledged: 'Acknowledge', escalated: 'Escalate', dismissed: 'Dismiss', resolved: 'Resolve' };
 const REASONS = {
@@ -211,8 +211,10 @@ export function exportPackage(ctx, filter) {
         const actor = actorOf(ctx, event.target);
         run(async () => {
           const made = await ctx.api.post(`${B}/acknowledgements/audit-package`, { ...filter, ...(actor.name === undefined ? {} : { generated_by: actor.name }) }, state.key);
-          Object.assign(state.data, { made, text: JSON.stringify(made.audit_package, null, 2) });
           state.done = true;
+          // The stored bytes, so that the file has the digest that the evidence names.
+          state.data.text = await ctx.api.raw(`${B}/acknowledgements/audit-packages/${encodeURIComponent(made.audit_package.audit_id)}`);
+          state.data.made = made;
           download(`${made.audit_package.audit_id}.json`, state.data.text);
         }, 'done');
       };
@@ -239,4 +241,4 @@ export function packageFacts(made, summary = {}) {
     made.evidence ? [h('dt', {}, 'Made from'), h('dd', {}, `${many(made.evidence.record_count, 'record')}, log position ${number(made.evidence.log_position)}`)] : null,
     summary.package_sha256 ? [h('dt', {}, 'SHA-256'), h('dd', {}, h('code', {}, summary.package_sha256))] : null);
 }
-export { barred, cancel, failed, flow, foot, sentence, submit, title };
+export { cancel, failed, flow, foot, submit, title };

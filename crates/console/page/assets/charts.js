@@ -1,6 +1,6 @@
 // Pictures where people would rather look than read. Each has its numbers as text beside it or in a table.
 import { h, s } from './dom.js';
-import { clockTime, due, dueText, now, number, many, stamp } from './format.js';
+import { dueText, many, now, number } from './format.js';
 
 export const ORDER = ['outstanding', 'escalated', 'acknowledged', 'dismissed', 'resolved'];
 
@@ -20,7 +20,7 @@ export function stateBar(counts, link) {
     h('ul', { class: 'legend' }, ORDER.map((state) => h('li', {},
       h('a', { href: link(state), class: 'legend-link' },
         s('svg', { viewBox: '0 0 10 10', class: `swatch fill-${state}`, 'aria-hidden': 'true' }, s('rect', { width: 10, height: 10, rx: 2 })),
-        h('span', {}, state), h('b', {}, number(counts[`${state}_count`]))))));
+        h('span', {}, state), h('b', {}, number(counts[`${state}_count`])))))));
 }
 
 /// States over time, stacked; breached routes as a line above.
@@ -91,7 +91,7 @@ export function retryPicture(decisions, from) {
   return s('svg', { viewBox: `0 0 ${width} ${height}`, class: 'chart retry', role: 'img', 'aria-label': text },
     s('line', { class: 'nowline', x1: x(begin), x2: x(begin), y1: 6, y2: height - 22 }),
     [0, 0.5, 1].map((part) => s('text', { class: 'tick', x: left + part * (width - left - right), y: height - 6, 'text-anchor': part ? 'middle' : 'start' },
-      part ? hour.format(begin + part * (end - begin)) : 'now')),
+      part ? hour.format(begin + part * (end - begin)) : now() - begin > 600000 ? 'when planned' : 'now')),
     decisions.map((one, index) => {
       const y = index * row + 20;
       const at = one.action === 'wait' ? x(Date.parse(one.next_retry_at)) : x(begin);
@@ -100,11 +100,8 @@ export function retryPicture(decisions, from) {
         : one.action === 'wait'
           ? [s('line', { class: 'waitline', x1: x(begin), x2: at, y1: y, y2: y }), s('circle', { class: 'mark-wait', cx: at, cy: y, r: 5.5 })]
           : s('path', { class: 'mark-stop', d: `M${at - 5} ${y - 5}l10 10m0-10-10 10` });
-      const said = one.action === 'retry' ? 'now' : one.action === 'wait' ? dueText(Date.parse(one.next_retry_at)) : 'given up';
+      const said = one.action === 'retry' ? 'at once' : one.action === 'wait' ? dueText(Date.parse(one.next_retry_at)) : 'given up';
       return [s('text', { class: 'rowname', x: left - 16, y: y + 4, 'text-anchor': 'end' }, one.provider), mark,
         s('text', { class: 'tick', x: at + 16, y: y + 4 }, said)];
     }));
 }
-
-export const asOf = (ms) => h('span', { class: 'quiet' }, `as of ${clockTime(ms)}`);
-export { due, now, stamp };

@@ -1,7 +1,7 @@
 // The final auditor export: making it, what became of its deliveries, and which are safe to try again.
 import { AD, B } from './api.js';
 import { h } from './dom.js';
-import { KIND, due, many, number, short, told, when, words } from './format.js';
+import { KIND, due, many, now, number, short, span, when, words } from './format.js';
 import { retryPicture } from './charts.js';
 import { actorField, actorOf, badge, button, download, empty, field, icon, table, waiting } from './widgets.js';
 import { cancel, failed, flow, foot, submit, title } from './bulk.js';
@@ -89,10 +89,11 @@ function planCard(ctx, plan) {
     badge(...(ACT[one.action] || ['dismissed', words(one.action)])), one.provider, one.release_record_ref || short(one.export_id),
     `${number(one.retry_count)} of ${number(one.max_retry_attempts)}${one.failed_status_codes?.length ? `, status ${one.failed_status_codes.join(', ')}` : ''}`,
     h('div', { class: 'stack-s' }, h('span', {}, one.reason), h('code', { class: 'quiet' }, one.reason_code)),
-    one.action === 'wait' && one.next_retry_at ? h('span', { class: 'nowrap' }, due(one.next_retry_at)) : one.action === 'retry' ? 'now' : h('span', { class: 'quiet' }, 'none'),
+    one.action === 'wait' && one.next_retry_at ? h('span', { class: 'nowrap' }, due(one.next_retry_at)) : one.action === 'retry' ? 'at once' : h('span', { class: 'quiet' }, 'none'),
   ] }));
   return h('section', { class: 'card', 'aria-label': 'Retry plan' },
     h('div', { class: 'card-head' }, h('h2', {}, 'Newest retry plan ', badge(plan.alert_level)), h('p', { class: 'quiet' }, when(plan.generated_at), ` by ${plan.generated_by}`)),
+    now() - Date.parse(plan.generated_at) > 3600000 ? h('p', { class: 'note is-warning' }, icon('warning'), h('span', {}, `This plan is ${span(now() - Date.parse(plan.generated_at))} old. What is safe to retry now may differ: make a new one.`)) : null,
     decisions.length ? [h('ul', { class: 'sum' }, h('li', {}, h('b', {}, number(plan.retryable_count)), 'can be tried now'), h('li', {}, h('b', {}, number(plan.waiting_count)), 'wait'), h('li', {}, h('b', {}, number(plan.suppressed_count)), 'given up')),
       h('h3', {}, 'Next attempts'), retryPicture(sorted.slice(0, 12), plan.generated_at), table('Decisions', columns, rows),
       decisions.length > 200 ? h('p', { class: 'quiet' }, `The first 200 of ${number(decisions.length)}.`) : null]
@@ -106,7 +107,7 @@ function render(ctx, data) {
     const own = data.deliveries.filter((delivery) => delivery.export_id === one.export_id);
     const good = own.find((delivery) => delivery.delivery_success);
     if (good) return badge('resolved', 'delivered');
-    return own.length ? badge('escalated', `${many(own.length, 'failure')}`) : h('span', { class: 'quiet' }, 'none reported');
+    return own.length ? badge('critical', many(own.length, 'failure')) : h('span', { class: 'quiet' }, 'none reported');
   };
   const rows = data.exports.map((record) => {
     const made = record.final_reporting_auditor_export || record;
@@ -125,4 +126,3 @@ export const exporting = {
   title: 'Auditor export', lead: 'What the auditor gets at the end, and which failed deliveries of it are safe to try again. This service sends nothing: it records what your connectors report.', load, render,
   tools: (ctx) => [button(ctx, { key: 'make', label: 'Auditor export…', permission: 'export.create', why: ctx.sample ? 'Exports are not part of the sample.' : '', act: () => makeExport(ctx) }), button(ctx, { key: 'plan', label: 'Plan Auditor Retry…', kind: 'primary', permission: 'retry.plan.create', why: ctx.sample ? 'Retry plans are not part of the sample.' : '', act: () => planRetry(ctx) })],
 };
-export { icon, told };

@@ -1,13 +1,13 @@
 // History: every evidence record, newest first.
 import { B } from './api.js';
 import { h } from './dom.js';
-import { KIND, capital, kind, many, number, short, when } from './format.js';
+import { KIND, kind, many, number, short, when } from './format.js';
 import { badge, button, empty, table, waiting } from './widgets.js';
 import { undoBulk } from './bulk.js';
 
 const CHOICES = { ack: 'Acknowledgements', bulk: 'Bulk acknowledgements', plan: 'Notification plans', escalation: 'Escalation plans', package: 'Audit packages', delivery: 'Deliveries', export: 'Auditor exports', retry: 'Retry plans', reference: 'Archive references', health: 'Archive health reports' };
 
-const query = (ctx) => ({ metadata_kind: ctx.parameters.get('kind'), schedule_id: ctx.parameters.get('schedule_id'), provider: ctx.parameters.get('provider'), delivery_success: ctx.parameters.get('success') });
+const query = (ctx) => ({ metadata_kind: ctx.parameters.get('kind'), schedule_id: ctx.parameters.get('schedule_id'), provider: ctx.parameters.get('provider'), delivery_success: ctx.parameters.get('success'), connector_delivery_source: ctx.parameters.get('source') });
 
 async function load(ctx, signal, update) {
   const asked = JSON.stringify(query(ctx));
@@ -36,6 +36,9 @@ function status(record) {
   return record.alert_level ? badge(record.alert_level) : h('span', { class: 'quiet' }, 'recorded');
 }
 
+/// Deliveries are signed by their source, which is no person.
+const who = (record) => (record.signer && !record.signer.startsWith('go_backend') ? record.signer : '–');
+
 function about(record) {
   const providers = record.provider || (record.providers || record.selected_providers || []).join(', ');
   const bulk = record.bulk_acknowledgement;
@@ -47,7 +50,7 @@ function show(ctx, record) {
   const undoable = record.metadata_kind === KIND.bulk;
   const text = JSON.stringify(record, null, 2);
   ctx.open({ name: 'record', render: () => [h('h2', { id: 'dialog-title', tabindex: '-1' }, kind(record.metadata_kind)),
-    h('dl', { class: 'facts' }, h('dt', {}, 'Record'), h('dd', {}, h('code', {}, record.session_id)), h('dt', {}, 'Recorded'), h('dd', {}, when(record.created_at)), h('dt', {}, 'By'), h('dd', {}, record.signer || '–')),
+    h('dl', { class: 'facts' }, h('dt', {}, 'Record'), h('dd', {}, h('code', {}, record.session_id)), h('dt', {}, 'Recorded'), h('dd', {}, when(record.created_at)), h('dt', {}, 'By'), h('dd', {}, who(record))),
     h('pre', { tabindex: '0', 'aria-label': 'The record as JSON' }, text.length > 60000 ? `${text.slice(0, 60000)}\n…` : text),
     h('div', { class: 'dialog-foot' }, undoable ? button(ctx, { label: 'Undo this bulk…', permission: 'drill.ack.undo', act: () => undoBulk(ctx, record.bulk_id, record.changed_count) }) : null, h('button', { type: 'button', class: 'button primary', autofocus: true, onclick: ctx.close }, 'Done'))] });
 }
@@ -59,17 +62,16 @@ function render(ctx, data) {
   const rows = data.items.map((record) => ({ key: record.session_id, cells: [
     h('span', { class: 'nowrap' }, when(record.created_at)),
     h('button', { type: 'button', class: 'linkish', 'aria-label': `${kind(record.metadata_kind)} ${record.session_id}`, onclick: () => show(ctx, record) }, kind(record.metadata_kind)),
-    about(record), status(record), record.signer || '–', h('code', { class: 'quiet', title: record.session_id }, short(record.session_id)),
+    about(record), status(record), who(record), h('code', { class: 'quiet id', title: record.session_id }, short(record.session_id)),
   ] }));
-  const terms = ['schedule_id', 'provider', 'success'].filter((term) => ctx.parameters.get(term));
+  const terms = ['schedule_id', 'provider', 'success', 'source'].filter((term) => ctx.parameters.get(term));
   return [h('div', { class: 'acts' }, h('label', { class: 'field' }, h('span', { class: 'label' }, 'Kind'),
     h('select', { value: chosen, onchange: (event) => go(ctx, 'kind', event.target.value) }, h('option', { value: '' }, 'All kinds'), Object.entries(CHOICES).map(([name, label]) => h('option', { value: KIND[name] }, label)), chosen && !known ? h('option', { value: chosen }, kind(chosen)) : null)),
     h('label', { class: 'field' }, h('span', { class: 'label' }, 'Schedule'), h('input', { value: ctx.parameters.get('schedule_id') || '', maxlength: 200, autocomplete: 'off', onchange: (event) => go(ctx, 'schedule_id', event.target.value.trim()) })),
-    terms.map((term) => h('button', { type: 'button', class: 'button small', key: term, onclick: () => go(ctx, term, '') }, `${term === 'success' ? (ctx.parameters.get(term) === 'true' ? 'delivered' : 'failed') : ctx.parameters.get(term)} ×`))),
+    terms.map((term) => h('button', { type: 'button', class: 'button small', key: term, onclick: () => go(ctx, term, '') }, [term === 'success' ? (ctx.parameters.get(term) === 'true' ? 'delivered' : 'failed') : ctx.parameters.get(term), h('span', { 'aria-hidden': 'true' }, '×'), h('span', { class: 'unseen' }, ': take this term away')]))),
   h('p', { class: 'quiet', role: 'status' }, `${data.bound ? 'at least ' : ''}${many(data.total, 'record')}`),
   table('Evidence records, newest first', ['Recorded', 'Kind', 'About', 'Status', 'By', 'Record'].map((name) => ({ name })), rows, { empty: empty('No record matches') }),
   data.next ? h('div', { class: 'pager' }, h('span', {}, `${number(data.items.length)} shown`), h('button', { type: 'button', class: 'button', onclick: () => { ctx.data.pages += 1; ctx.refresh(); } }, 'Show 50 more')) : null];
 }
 
 export const history = { title: 'History', lead: 'Every evidence record, newest first. Nothing is ever changed or removed.', load, render };
-export { capital };

@@ -68,7 +68,7 @@ function render(ctx, { dashboard: d, owners, trend }) {
       step('Deliver',
         figure('Safe to retry now', d[`${P}final_reporting_auditor_export_delivery_retryable_count`], '#/export', 'big warning'),
         figure('Auditor exports', d[`${P}final_reporting_auditor_export_count`], '#/export'),
-        figure('Deliveries of them that failed', d[`failed_${P}final_reporting_auditor_export_delivery_count`], past(KIND.delivery, { success: 'false' }))),
+        figure('Deliveries of them that failed', d[`failed_${P}final_reporting_auditor_export_delivery_count`], past(KIND.delivery, { success: 'false', source: 'go_backend_rollback_drill_acknowledgement_audit_final_reporting_auditor_export' }))),
       step('Archive',
         figure('Archive alerts now', d[`${P}final_reporting_archive_reference_health_alert_count`], '#/archive', 'big critical'),
         figure('Archive references', d[`${P}final_reporting_immutable_archive_reference_count`], past(KIND.reference)),

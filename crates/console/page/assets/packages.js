@@ -13,8 +13,7 @@ async function load(ctx, signal, update) {
 
 async function fetchOne(ctx, id) {
   try {
-    const made = await ctx.api.get(`${B}/acknowledgements/audit-packages/${encodeURIComponent(id)}`);
-    download(`${id}.json`, JSON.stringify(made, null, 2));
+    download(`${id}.json`, await ctx.api.raw(`${B}/acknowledgements/audit-packages/${encodeURIComponent(id)}`));
     ctx.notify(`Package ${id} was downloaded`);
   } catch (error) { ctx.failed(error); }
 }

@@ -1,17 +1,17 @@
 // Go Rollback Drill Notifications: the routes that a filter means, and what can be done with them.
-import { AD, B } from './api.js';
+import { B } from './api.js';
 import { h } from './dom.js';
-import { ACTIONS, CATEGORIES, STATES, TERMS, address, filterOf, isEmpty, narrowed, sentence, withTerm } from './filter.js';
+import { ACTIONS, CATEGORIES, STATES, address, filterOf, isEmpty, narrowed, sentence, withTerm } from './filter.js';
 import { KIND, due, kind, many, number, stamp, told, when, words } from './format.js';
 import { stateBar } from './charts.js';
 import { badge, barred, button, empty, icon, late, table, waiting } from './widgets.js';
 import { answerOne, bulk, exportPackage, undoOne } from './bulk.js';
 
 const SIZES = [25, 50, 100, 200];
-const SORTS = { schedule_id: 'Schedule', provider: 'Provider', owner: 'Owner', deadline: 'Time left' };
+const SORTS = { schedule_id: 'Schedule', provider: 'Provider', owner: 'Owner', urgency: 'Time left' };
 let lists = null;
 
-const sortOf = (ctx) => ctx.parameters.get('sort') || 'deadline';
+const sortOf = (ctx) => ctx.parameters.get('sort') || 'urgency';
 const sizeOf = (ctx) => SIZES.find((size) => size === Number(ctx.parameters.get('size'))) || 50;
 const offsetOf = (ctx) => Math.max(0, Number(ctx.parameters.get('from')) || 0);
 const filterNow = (ctx) => filterOf(ctx.parameters);
@@ -61,7 +61,7 @@ function filters(ctx, filter) {
   const choice = (term, label, values, name = words) => h('label', { class: 'field' }, h('span', { class: 'label' }, label),
     h('select', { id: `filter-${term}`, value: filter[term] === undefined ? '' : String(filter[term]), onchange: (event) => set(term, term === 'breached' && event.target.value ? event.target.value === 'true' : event.target.value) },
       h('option', { value: '' }, 'Any'), values.map((value) => h('option', { value }, name(value)))));
-  const text = (term, label) => h('label', { class: 'field' }, h('span', { class: 'label' }, label),
+  const text = (term, label) => h('div', { class: 'field' }, h('label', { class: 'label', for: `filter-${term}` }, label),
     h('input', { id: `filter-${term}`, value: filter[term] || '', list: `list-${term}`, maxlength: 200, autocomplete: 'off', spellcheck: 'false', oninput: (event) => set(term, event.target.value.trim(), true) }),
     h('datalist', { id: `list-${term}` }, (lists?.[term] || []).slice(0, 200).map((value) => h('option', { value }))));
   const known = [...new Set([...(lists?.provider || []), ...(filter.provider ? [filter.provider] : [])])];
@@ -100,7 +100,7 @@ function list(ctx, filter, page) {
     { name: 'Provider', head: head(ctx, filter, 'provider'), sorted: sorted(ctx, 'provider') },
     { name: 'Owner', head: head(ctx, filter, 'owner'), sorted: sorted(ctx, 'owner') },
     { name: 'State' },
-    { name: 'Time left', head: head(ctx, filter, 'deadline'), sorted: sorted(ctx, 'deadline') },
+    { name: 'Time left', head: head(ctx, filter, 'urgency'), sorted: sorted(ctx, 'urgency') },
     { name: 'Answered by, and why' },
   ];
   const rows = page.items.map((route) => ({
@@ -249,4 +249,3 @@ export const routes = {
     '/': { name: 'To the filter', act: () => document.getElementById('filter-owner')?.focus() },
   },
 };
-export { AD, TERMS };

@@ -7,7 +7,7 @@ import { sampleRoutes } from './sample-data.js';
 
 const TERMS = ['schedule_id', 'owner', 'provider', 'state', 'action', 'category', 'breached'];
 const NOTE = 'Made by the sample mode of the console from invented data. It is no evidence.';
-const LISTED = { deadline, owner: (r) => r.owner.toLowerCase(), provider: (r) => normalised(r.provider), schedule_id: (r) => r.schedule_id, newest: (r) => -Date.parse(r.created_at) };
+const LISTED = { deadline, urgency: (r) => (['outstanding', 'escalated'].includes(stateOf(r)) ? 0 : 1e15) + deadline(r), owner: (r) => r.owner.toLowerCase(), provider: (r) => normalised(r.provider), schedule_id: (r) => r.schedule_id, newest: (r) => -Date.parse(r.created_at) };
 
 const refuse = (status, code, detail, more = {}) => { throw new Refused(status, { code, detail, request_id: 'sample', ...more }); };
 const iso = (ms) => new Date(ms).toISOString();
@@ -72,6 +72,8 @@ export class SampleApi {
     return refuse(404, 'not_found', rest.includes('archive') || rest.includes('auditor') ? 'The sample has no exports, deliveries or archive references. Connect to an API to see them.' : 'The sample has no such thing.');
   }
 
+  async raw(path) { return JSON.stringify(await this.get(path), null, 2); }
+
   dashboard() {
     const all = counts(this.routes, this.clock());
     const kind = (name) => this.records.filter((one) => one.metadata_kind === name).length;
@@ -95,7 +97,7 @@ export class SampleApi {
     const now = this.clock();
     const found = this.meant(this.filterOf(query));
     const by = query.by || 'owner';
-    const groups = [...Map.groupBy(found, (route) => route[by])].map(([value, routes]) => ({ value, ...counts(routes, now) }));
+    const groups = [...new Set(found.map((route) => route[by]))].map((value) => ({ value, ...counts(found.filter((route) => route[by] === value), now) }));
     groups.sort((a, b) => b.breached_count - a.breached_count || b.outstanding_count - a.outstanding_count || (a.value < b.value ? -1 : 1));
     const limit = Number(query.limit || 50);
     const all = counts(found, now);

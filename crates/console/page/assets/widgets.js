@@ -53,9 +53,10 @@ export function barred(ctx, permission, other) {
 /// A button that says why it does nothing when it cannot do anything.
 export function button(ctx, { label, act, permission, why, kind = '', name, keys, key }) {
   const reason = barred(ctx, permission, why);
+  const text = name || [label].flat().map((part) => (part instanceof Node ? part.textContent : part)).filter(Boolean).join(' ');
   return h('button', {
     type: 'button', class: `button ${kind}`, 'aria-disabled': reason ? 'true' : null, title: reason || null, key,
-    'aria-label': name ? (reason ? `${name}. ${reason}` : name) : reason ? `${typeof label === 'string' ? label : ''} ${reason}`.trim() : null,
+    'aria-label': reason ? `${text}. ${reason}` : name || null,
     'aria-keyshortcuts': keys || null, onclick: () => (reason ? ctx.notify(reason, 'warning') : act()),
   }, label);
 }

@@ -708,8 +708,9 @@ pub struct RoutesQuery {
     /// Routes to leave out in front.
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
     offset: Option<u64>,
-    /// `newest` (default), `deadline`, `owner`, `provider` or `schedule_id`; a `-` in front turns it around.
-    #[schemars(regex(pattern = "^-?(newest|deadline|owner|provider|schedule_id)$"))]
+    /// `newest` (default), `urgency` (what waits for an answer first, by deadline), `deadline`, `owner`, `provider` or
+    /// `schedule_id`; a `-` in front turns it around.
+    #[schemars(regex(pattern = "^-?(newest|urgency|deadline|owner|provider|schedule_id)$"))]
     sort: Option<String>,
     /// `next_cursor` of an earlier page, which was sorted in the same way.
     cursor: Option<String>,
@@ -723,7 +724,7 @@ impl RoutesQuery {
         if sort.is_none() {
             checks.invalid(
                 "sort",
-                "must be newest, deadline, owner, provider or schedule_id, or one of them with `-` in front",
+                "must be newest, urgency, deadline, owner, provider or schedule_id, or one of them with `-` in front",
             );
         }
         let cycles = cycles(&mut checks, "/cycle", self.cycle.as_ref());

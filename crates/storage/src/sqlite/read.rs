@@ -158,15 +158,28 @@ impl<'a> Reading<'a> {
                 );
             } else {
                 let of_last = routes::order_key(query.order.key).replace("r.", "c.");
+                let urgent = query.order.key == RouteKey::Urgency;
+                let (rank, of_last_rank) = if urgent { (routes::SETTLED, "?") } else { ("0", "0") };
                 condition.and(
-                    &format!("({key}, r.route_id) {beyond} (SELECT {of_last}, c.route_id FROM route c WHERE c.route_id = ?)"),
-                    [id],
+                    &format!(
+                        "({rank}, {key}, r.route_id) {beyond} \
+                         (SELECT {of_last_rank}, {of_last}, c.route_id FROM route c WHERE c.route_id = ?)"
+                    ),
+                    urgent
+                        .then_some(SqlValue::Integer(i64::from(cursor.settled)))
+                        .into_iter()
+                        .chain([id]),
                 );
             }
         }
         let limit = query.limit.map_or(Ok(-1), signed)?;
+        let rank = if query.order.key == RouteKey::Urgency {
+            format!("{} {direction}, ", routes::SETTLED)
+        } else {
+            String::new()
+        };
         let sql = format!(
-            "SELECT {columns} WHERE {} ORDER BY {key} {direction}, r.route_id {direction} LIMIT {limit} OFFSET {}",
+            "SELECT {columns} WHERE {} ORDER BY {rank}{key} {direction}, r.route_id {direction} LIMIT {limit} OFFSET {}",
             condition.where_clause(),
             query.offset,
         );

@@ -106,6 +106,9 @@ pub(super) fn condition(filter: &RouteFilter, cycles: Cycles, now: Timestamp) ->
     whole
 }
 
+/// Whether a route waits for nothing: the first key of the order by urgency.
+pub(super) const SETTLED: &str = "(r.action <> 'deliver' OR r.state NOT IN ('outstanding', 'escalated'))";
+
 /// What a list is ordered by.
 pub(super) const fn order_key(key: RouteKey) -> &'static str {
     match key {
@@ -114,6 +117,7 @@ pub(super) const fn order_key(key: RouteKey) -> &'static str {
         RouteKey::Owner => "r.owner COLLATE NOCASE",
         RouteKey::Provider => "r.provider_key",
         RouteKey::Schedule => "r.schedule_id",
+        RouteKey::Urgency => "r.deadline_at",
     }
 }
 

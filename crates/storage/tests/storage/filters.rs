@@ -216,6 +216,7 @@ proptest! {
             let after = joined.last().map(|last| RouteCursor {
                 created_at: last.route.created_at,
                 route_id: last.route.route_id.clone(),
+                settled: !last.state().is_some_and(StateName::is_open),
             });
             let before = joined.len();
             let query = RouteQuery {
