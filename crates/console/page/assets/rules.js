@@ -57,7 +57,7 @@ export function level(all) {
 /// What a bulk does to one route.
 export function outcome(route, said) {
   const state = stateOf(route);
-  if (state === null) return { outcome: 'refused', reason: 'suppressed', state: 'not_required' };
+  if (state === null) return { outcome: 'refused', reason: 'suppressed', state: '' };
   const step = on(state, said);
   if (step === 'change') return { outcome: 'changed', reason: '', state: said };
   if (step === 'repeat') return { outcome: 'already', reason: 'already_in_state', state };

@@ -91,7 +91,8 @@ export function download(name, text) {
 /// A table that becomes a list of cards where it has no room: every cell knows its column's name.
 export function table(caption, columns, rows, { empty: none, id } = {}) {
   if (rows.length === 0 && none) return none;
-  return h('div', { class: 'tablebox', id },
+  // Focusable, because a table that is wider than its place is scrolled by keyboard too.
+  return h('div', { class: 'tablebox', id, tabindex: '0', role: 'region', 'aria-label': caption },
     h('table', {}, h('caption', { class: 'unseen' }, caption),
       h('thead', {}, h('tr', {}, columns.map((column) => h('th', { scope: 'col', class: column.class || null, 'aria-sort': column.sorted || null }, column.head || column.name)))),
       h('tbody', {}, rows.map((row) => h('tr', { key: row.key, class: row.class || null, 'aria-selected': row.selected ? 'true' : null },
