@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
-use crate::{ci, e2e, fixtures, golden, layers, measure, tidy};
+use crate::{bench, ci, e2e, fixtures, golden, layers, measure, tidy};
 
 /// The checks and generators of this repository.
 ///
@@ -99,6 +99,24 @@ enum Command {
         #[arg(long, default_value_t = 0, value_name = "COUNT")]
         exports: usize,
     },
+
+    /// Compares this service with its floors: bare SQLite for the same rows, in the same run
+    ///
+    /// The tables and the plot of docs/performance.md, which defines each floor. Takes some minutes and some gigabytes
+    /// under target/bench; nothing else should run meanwhile. A slow machine fails nothing.
+    Bench {
+        /// What to compare
+        #[arg(value_enum, default_value = "all")]
+        what: bench::What,
+
+        /// How long the load lasts, in seconds
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+
+        /// The largest bulk
+        #[arg(long, default_value_t = 1_000_000)]
+        routes: usize,
+    },
 }
 
 impl Cli {
@@ -116,6 +134,11 @@ impl Cli {
                 extra_records,
                 exports,
             } => measure::run(&workspace, extra_records, exports),
+            Command::Bench {
+                what,
+                seconds,
+                routes,
+            } => bench::run(&workspace, what, seconds, routes),
             Command::E2e {
                 program,
                 as_tested,

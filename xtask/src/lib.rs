@@ -8,6 +8,7 @@
     reason = "a command-line tool talks on its terminal"
 )]
 
+pub mod bench;
 pub mod ci;
 pub mod cli;
 pub mod e2e;

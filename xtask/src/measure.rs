@@ -5,7 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, BufWriter, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -21,7 +21,7 @@ const ROUTES: usize = 10_000;
 const RUNS: usize = 7;
 
 /// The base of the notification endpoints.
-const BASE: &str = "/runtime/go-pilot/rollback-drill-notifications";
+pub(crate) const BASE: &str = "/runtime/go-pilot/rollback-drill-notifications";
 
 /// Builds, generates, measures, prints.
 pub fn run(workspace: &Workspace, extra_records: usize, exports: usize) -> anyhow::Result<()> {
@@ -64,11 +64,11 @@ impl Table {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
-fn mega(bytes: u64) -> f64 {
+pub(crate) fn mega(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-fn machine() -> anyhow::Result<String> {
+pub(crate) fn machine() -> anyhow::Result<String> {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpus
         .lines()
@@ -87,14 +87,14 @@ fn machine() -> anyhow::Result<String> {
 }
 
 /// A running program and where it listens.
-struct Running {
+pub(crate) struct Running {
     child: Child,
-    address: String,
+    pub(crate) address: String,
     started_in: f64,
 }
 
 impl Running {
-    fn start(program: &Path, folder: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+    pub(crate) fn start(program: &Path, folder: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
         let stopwatch = Stopwatch::start();
         let mut child = Command::new(program)
             .current_dir(folder)
@@ -121,7 +121,7 @@ impl Running {
     }
 
     /// Resident memory, in megabytes.
-    fn memory(&self, key: &str) -> anyhow::Result<f64> {
+    pub(crate) fn memory(&self, key: &str) -> anyhow::Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status
             .lines()
@@ -132,7 +132,7 @@ impl Running {
     }
 
     /// Sends a request and reads the whole answer: the seconds that took, and the bytes.
-    fn send(&self, path: &str, body: Option<&Value>) -> anyhow::Result<(f64, Vec<u8>)> {
+    pub(crate) fn send(&self, path: &str, body: Option<&Value>) -> anyhow::Result<(f64, Vec<u8>)> {
         let url = format!("{}{path}", self.address);
         let stopwatch = Stopwatch::start();
         let mut response = match body {
@@ -147,7 +147,7 @@ impl Running {
         Ok((stopwatch.seconds(), bytes))
     }
 
-    fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) fn stop(mut self) -> anyhow::Result<()> {
         process::run(Command::new("sh").args(["-c", r#"kill -s TERM "$0""#, &self.child.id().to_string()]))?;
         let status = self.child.wait()?;
         if status.success() {
@@ -158,7 +158,7 @@ impl Running {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
@@ -207,7 +207,7 @@ fn served(program: &Path, folder: &Path, extra_records: usize, table: &mut Table
     running.stop()?;
 
     let store = folder.join("routes.ndjson");
-    plans(&store)?;
+    plans(&store, 100)?;
     let stopwatch = Stopwatch::start();
     import(program, &store, database)?;
     table.row(
@@ -248,7 +248,7 @@ fn served(program: &Path, folder: &Path, extra_records: usize, table: &mut Table
     Ok(())
 }
 
-fn import(program: &Path, store: &Path, database: &str) -> anyhow::Result<()> {
+pub(crate) fn import(program: &Path, store: &Path, database: &str) -> anyhow::Result<()> {
     let mut command = Command::new(program);
     command
         .arg("import")
@@ -401,7 +401,7 @@ fn releases(program: &Path, folder: &Path, exports: usize, table: &mut Table) ->
 
 /// Published exports, each with two failed deliveries and one reference. Every decision and about half of the
 /// references need a word: a third has no hash, a fifth no retention.
-fn published_exports(path: &PathBuf, count: usize) -> anyhow::Result<()> {
+fn published_exports(path: &Path, count: usize) -> anyhow::Result<()> {
     let reporting = "go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-";
     let mut out = BufWriter::new(File::create(path)?);
     for number in 0..count {
@@ -452,10 +452,10 @@ fn published_exports(path: &PathBuf, count: usize) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
-/// 100 published plans with 100 routes each.
-fn plans(path: &PathBuf) -> anyhow::Result<()> {
+/// Published plans with 100 routes each.
+pub(crate) fn plans(path: &Path, count: usize) -> anyhow::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
-    for schedule in 0..100 {
+    for schedule in 0..count {
         let schedule_id = format!("schedule-{schedule:03}");
         let decisions: Vec<Value> = (0..100)
             .map(|route| {
@@ -482,7 +482,7 @@ fn plans(path: &PathBuf) -> anyhow::Result<()> {
 }
 
 /// Published acknowledgements from before the current cycle: evidence that no view of today needs.
-fn foreign(path: &PathBuf, count: usize) -> anyhow::Result<()> {
+pub(crate) fn foreign(path: &Path, count: usize) -> anyhow::Result<()> {
     let mut out = BufWriter::new(File::create(path)?);
     for number in 0..count {
         let schedule_id = format!("schedule-{:03}", number % 100);

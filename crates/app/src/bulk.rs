@@ -40,7 +40,10 @@ use crate::text::{LongText, Shown};
 use crate::{App, AppError, append_own, transaction_time};
 
 /// How many routes are read at a time.
-const PAGE: u64 = 1_000;
+const PAGE: usize = 1_000;
+
+/// How many acknowledgements of a bulk are looked at at a time.
+const UNDONE_AT_ONCE: u64 = 1_000;
 
 /// How many blocked routes an error names; its counts are over all.
 const NAMED_BLOCKED: usize = MAX_LISTED_ROUTES;
@@ -488,7 +491,7 @@ impl Running<'_> {
         });
         match (tx, document) {
             (Tx::Write(tx), Some(document)) if !self.is_blocked() => {
-                tx.append_prepared(&self.preparation.prepare(&document), at)?;
+                tx.append_prepared(&self.preparation.prepare(&document), target, at)?;
             }
             // Ids of records that will never be written would only mislead.
             _ => outcome.acknowledgement_id.clear(),
@@ -499,6 +502,63 @@ impl Running<'_> {
     /// Whether nothing will be kept anyway.
     fn is_blocked(&self) -> bool {
         self.command.mode == BulkMode::Strict && !self.blocked.is_empty()
+    }
+
+    /// Goes over the selection once; gives how many listed routes named nothing new.
+    fn go_over(&mut self, app: &App, tx: &mut Tx<'_>, hasher: &mut SelectionHasher) -> Result<u64, AppError> {
+        self.spool.text(b"[").map_err(AppError::Spool)?;
+        let mut repeated_count = 0;
+        let at = self.answer.at;
+        match &self.command.selection {
+            BulkSelection::Listed(listed) => {
+                let found = listed
+                    .iter()
+                    .map(|item| find(tx.state(), item))
+                    .collect::<Result<_, _>>()?;
+                let selection = Selection::listed(listed, found)?;
+                repeated_count = selection.repeated;
+                hash_listed(hasher, &selection, listed);
+                for element in &selection.elements {
+                    match element {
+                        Selected::Nothing(index, reason) => {
+                            if let Some(item) = listed.get(*index) {
+                                self.told(not_found(item, *reason))?;
+                            }
+                        }
+                        Selected::Route(tracked, index) => {
+                            let item = index.and_then(|index| listed.get(index));
+                            self.route(app, tx, &Target::from(tracked.as_ref()), item)?;
+                        }
+                    }
+                }
+            }
+            BulkSelection::Filter(filter) => {
+                let filter = filter.clone().or_deliver();
+                let mut after = None;
+                loop {
+                    let page = targets(tx.state(), &filter, after.as_ref(), at)?;
+                    let Some(last) = page.last() else { break };
+                    after = Some(RouteCursor {
+                        created_at: last.created_at,
+                        route_id: last.route_id.clone(),
+                        settled: false,
+                    });
+                    for target in &page {
+                        hasher.route(target);
+                        self.route(app, tx, target, None)?;
+                    }
+                    if self.counts.matched_count > MAX_FILTERED_ROUTES {
+                        let counts = tx.state().count_routes(&filter, Cycles::Current, at)?;
+                        return Err(AppError::TooManyRoutes(counts.total()));
+                    }
+                    // A page that is not full is the last one.
+                    if page.len() < PAGE {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(repeated_count)
     }
 
     fn told(&mut self, outcome: RouteOutcome) -> Result<(), AppError> {
@@ -534,53 +594,7 @@ fn run(app: &App, tx: &mut Tx<'_>, command: &Bulk) -> Result<LongAnswer, AppErro
         counts: OutcomeCounts::default(),
         blocked: Vec::new(),
     };
-    running.spool.text(b"[").map_err(AppError::Spool)?;
-    let mut repeated_count = 0;
-    match &command.selection {
-        BulkSelection::Listed(listed) => {
-            let found = listed
-                .iter()
-                .map(|item| find(tx.state(), item))
-                .collect::<Result<_, _>>()?;
-            let selection = Selection::listed(listed, found)?;
-            repeated_count = selection.repeated;
-            hash_listed(&mut hasher, &selection, listed);
-            for element in &selection.elements {
-                match element {
-                    Selected::Nothing(index, reason) => {
-                        if let Some(item) = listed.get(*index) {
-                            running.told(not_found(item, *reason))?;
-                        }
-                    }
-                    Selected::Route(tracked, index) => {
-                        let item = index.and_then(|index| listed.get(index));
-                        running.route(app, tx, &Target::from(tracked.as_ref()), item)?;
-                    }
-                }
-            }
-        }
-        BulkSelection::Filter(filter) => {
-            let filter = filter.clone().or_deliver();
-            let mut after = None;
-            loop {
-                let page = targets(tx.state(), &filter, after.as_ref(), at)?;
-                let Some(last) = page.last() else { break };
-                after = Some(RouteCursor {
-                    created_at: last.created_at,
-                    route_id: last.route_id.clone(),
-                    settled: false,
-                });
-                for target in &page {
-                    hasher.route(target);
-                    running.route(app, tx, target, None)?;
-                }
-                if running.counts.matched_count > MAX_FILTERED_ROUTES {
-                    let counts = tx.state().count_routes(&filter, Cycles::Current, at)?;
-                    return Err(AppError::TooManyRoutes(counts.total()));
-                }
-            }
-        }
-    }
+    let repeated_count = running.go_over(app, tx, &mut hasher)?;
     let (selection_digest, snapshot) = hasher.finish();
     if let Some(expected) = expected
         && expected != selection_digest
@@ -635,7 +649,7 @@ fn run(app: &App, tx: &mut Tx<'_>, command: &Bulk) -> Result<LongAnswer, AppErro
     finish(
         tx,
         EvidenceKind::BulkAcknowledgement,
-        document.record().into_value(),
+        &document.record().into_value(),
         at,
         pieces,
         (running.counts.changed_count, command.dry_run, command.minimal),
@@ -646,21 +660,21 @@ fn run(app: &App, tx: &mut Tx<'_>, command: &Bulk) -> Result<LongAnswer, AppErro
 fn finish(
     tx: &mut Tx<'_>,
     kind: EvidenceKind,
-    record: Value,
+    record: &Value,
     at: Timestamp,
     mut pieces: Pieces,
     (changed, dry_run, minimal): (u64, bool, bool),
 ) -> Result<LongAnswer, AppError> {
     let outcomes = match tx {
         Tx::Write(tx) if changed > 0 => {
-            let position = append_own(*tx, &record, at)?;
+            let position = append_own(*tx, record, at)?;
             tx.store_pieces(position, &mut pieces)?;
             Outcomes::Stored(position)
         }
         _ => Outcomes::Spooled(Arc::new(Mutex::new(pieces))),
     };
     // What is answered now and what is answered again is the same text: the members in the order of the record.
-    let text = cavra_evidence::canonical::canonical_value(&record)
+    let text = cavra_evidence::canonical::canonical_value(record)
         .map_err(|error| StorageError::Canonical(Box::new(error)))?;
     let record = serde_json::from_str(&text)
         .map_err(|_| StorageError::Corrupt("a record of ours is not JSON".to_owned()))?;
@@ -704,7 +718,7 @@ fn targets(
 ) -> Result<Vec<Target>, StorageError> {
     let query = RouteQuery {
         after,
-        limit: Some(PAGE),
+        limit: u64::try_from(PAGE).ok(),
         ..RouteQuery::all(filter, Cycles::Current, now)
     };
     let mut page = Vec::new();
@@ -754,7 +768,7 @@ fn undo(app: &App, tx: &mut dyn WriteTx, command: &UndoBulk) -> Result<LongAnswe
     // The acknowledgements of a bulk stand right before its own record.
     let mut next = record.position - changed;
     while next < record.position {
-        let last = (next + PAGE).min(record.position) - 1;
+        let last = (next + UNDONE_AT_ONCE).min(record.position) - 1;
         let mut page: Vec<Undoable> = Vec::new();
         tx.state().visit_undoable(next, last, &mut |undoable| {
             page.push(undoable);
@@ -792,7 +806,7 @@ fn undo(app: &App, tx: &mut dyn WriteTx, command: &UndoBulk) -> Result<LongAnswe
     finish(
         &mut Tx::Write(tx),
         EvidenceKind::BulkUndo,
-        document.record().into_value(),
+        &document.record().into_value(),
         at,
         pieces,
         (counts.changed_count, false, command.minimal),

@@ -652,16 +652,16 @@ fn read_package(tx: &dyn ReadTx, stored: &StoredDocument) -> Result<ReadPackage,
             rest = rest.get(start + ROUTES.len()..).unwrap_or_default();
             began = true;
         }
-        readable &= read_routes(rest, &mut |route| match route.revision {
-            Some(revision) => line(&mut own, &route.route_id, revision, &route.acknowledgement_state),
-            None => {
-                let provider = Provider::parse(&route.provider).map(|provider| provider.key().to_owned());
-                published.insert(
-                    (route.plan_id, provider.unwrap_or_default(), route.owner),
-                    route.acknowledgement_state,
-                );
-                Ok(())
+        readable &= read_routes(rest, &mut |route| {
+            if let Some(revision) = route.revision {
+                return line(&mut own, &route.route_id, revision, &route.acknowledgement_state);
             }
+            let provider = Provider::parse(&route.provider).map(|provider| provider.key().to_owned());
+            published.insert(
+                (route.plan_id, provider.unwrap_or_default(), route.owner),
+                route.acknowledgement_state,
+            );
+            Ok(())
         })?;
     }
     let shown = if published.is_empty() {

@@ -12,7 +12,7 @@ use crate::spool::Pieces;
 use crate::{App, AppError};
 
 /// How many records go into one piece.
-const RECORDS_PER_PIECE: u64 = 250;
+const RECORDS_PER_PIECE: u64 = 500;
 
 /// What to write of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@ mod app {
     mod acknowledging;
     mod bulk;
     mod importing;
+    mod once;
     mod packages;
     mod planning;
     mod releasing;

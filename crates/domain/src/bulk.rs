@@ -221,6 +221,17 @@ pub struct Target {
     pub revision: u64,
     /// Whether the route belongs to its schedule's newest plan.
     pub current: bool,
+    /// Where storage found it, for the transaction in which it did; none when it came another way.
+    pub place: Option<Place>,
+}
+
+/// What storage knows of a route beside what it says of it, so that it need not look for it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The engine's own key of the route.
+    pub key: i64,
+    /// When the newest entry of the route's history takes effect.
+    pub newest: Option<Timestamp>,
 }
 
 impl From<&TrackedRoute> for Target {
@@ -236,6 +247,7 @@ impl From<&TrackedRoute> for Target {
             state: tracked.state(),
             revision: tracked.status.revision,
             current: tracked.current,
+            place: None,
         }
     }
 }
@@ -260,10 +272,9 @@ const fn decide_in(state: Option<StateName>, current: bool, said: AckState) -> (
 /// What a transition is to whoever asked for it.
 pub const fn outcome_of(transition: Transition) -> (Outcome, OutcomeReason) {
     match transition {
-        Transition::Change => (Outcome::Changed, OutcomeReason::None),
+        Transition::Change | Transition::Undo => (Outcome::Changed, OutcomeReason::None),
         Transition::Repeat => (Outcome::Already, OutcomeReason::AlreadyInState),
         Transition::Final => (Outcome::Refused, OutcomeReason::ResolvedIsFinal),
-        Transition::Undo => (Outcome::Changed, OutcomeReason::None),
         Transition::Stale => (Outcome::Refused, OutcomeReason::ChangedSince),
     }
 }

@@ -421,6 +421,8 @@ mod tests {
     #[test]
     fn every_kind_adds_one_to_the_counter_of_its_name() {
         let area = [
+            ("notification-ack-undo", "acknowledgement_undo_count"),
+            ("bulk-acknowledgement-undo", "bulk_acknowledgement_undo_count"),
             ("notification-plan", "plan_count"),
             ("notification-ack", "acknowledgement_count"),
             ("bulk-acknowledgement", "bulk_acknowledgement_count"),

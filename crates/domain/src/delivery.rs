@@ -293,15 +293,12 @@ pub fn strip(record: &mut Value) -> Vec<String> {
         None | Some(Value::Null) => {}
         Some(Value::Array(parts)) => {
             for part in parts {
-                match part.as_object_mut() {
-                    Some(part) => {
-                        keep(part, &KEPT_PART, "delivery.deliveries[].", &mut gone);
-                        keep_plain_error(part, &mut gone);
-                    }
-                    None => {
-                        *part = Value::Null;
-                        gone.push("delivery.deliveries[]".to_owned());
-                    }
+                if let Some(part) = part.as_object_mut() {
+                    keep(part, &KEPT_PART, "delivery.deliveries[].", &mut gone);
+                    keep_plain_error(part, &mut gone);
+                } else {
+                    *part = Value::Null;
+                    gone.push("delivery.deliveries[]".to_owned());
                 }
             }
         }

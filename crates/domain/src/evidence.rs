@@ -721,6 +721,8 @@ mod tests {
     fn every_kind_has_the_sources_that_clients_derive_and_that_the_published_filter_adds() {
         let none: &[&str] = &[];
         let table: &[(&str, &[&str])] = &[
+            ("notification-ack-undo", &[SOURCE_NOTIFICATION]),
+            ("bulk-acknowledgement-undo", &[SOURCE_NOTIFICATION]),
             ("notification-plan", &[SOURCE_NOTIFICATION]),
             ("notification-ack", &[SOURCE_NOTIFICATION]),
             ("bulk-acknowledgement", &[SOURCE_NOTIFICATION]),

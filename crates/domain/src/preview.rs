@@ -189,3 +189,214 @@ impl Difference {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
+
+    use super::*;
+    use crate::acknowledgement::AckState;
+    use crate::bulk::{Outcome, decide};
+    use crate::route::{FilterTerms, RouteFilter, TrackedRoute};
+    use crate::testing::{answer, now, provider, route, schedule_id, text, tracked};
+    use crate::time::Timestamp;
+
+    fn selected<'a>(world: &'a [TrackedRoute], filter: &RouteFilter, at: Timestamp) -> Vec<&'a TrackedRoute> {
+        let mut selected: Vec<_> = world
+            .iter()
+            .filter(|tracked| filter.matches(tracked, at))
+            .collect();
+        selected.sort_by(|a, b| {
+            (b.route.created_at, &b.route.route_id).cmp(&(a.route.created_at, &a.route.route_id))
+        });
+        selected
+    }
+
+    fn hashed(routes: &[&TrackedRoute]) -> (String, Snapshot) {
+        let mut hasher = SelectionHasher::new(true);
+        for tracked in routes {
+            hasher.route(&Target::from(*tracked));
+        }
+        let (digest, snapshot) = hasher.finish();
+        (digest, snapshot.unwrap())
+    }
+
+    /// What an operator has looked at.
+    type Seen = (RouteFilter, String, Snapshot, BTreeMap<RouteId, u64>);
+
+    /// One thing that one of two operators does.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Look(RouteFilter, Timestamp),
+        /// The bulk that the operator has looked at, bound to what was seen.
+        Commit(AckState, Timestamp),
+        /// Something else to one route, unseen by anybody.
+        Single(usize, AckState),
+    }
+
+    /// Filters of every sort that a selection may depend on: who, which state, and the time.
+    fn filters() -> Vec<RouteFilter> {
+        let of = |owner: &str, state: &str, breached| {
+            let terms = FilterTerms {
+                owner,
+                state,
+                breached,
+                ..FilterTerms::default()
+            };
+            RouteFilter::parse(&terms).unwrap()
+        };
+        vec![
+            of("", "", None),
+            of("ana", "", None),
+            of("", "outstanding", None),
+            of("", "escalated", None),
+            of("", "", Some(true)),
+        ]
+    }
+
+    /// Four routes, answered at random.
+    fn any_world() -> impl Strategy<Value = Vec<TrackedRoute>> {
+        vec(vec(select(AckState::ALL), 0..2), 4).prop_map(|said| {
+            ["ana", "ben", "carla", "dora"]
+                .iter()
+                .zip(said)
+                .map(|(owner, said)| tracked(route("sched-a", "slack", owner), &said))
+                .collect()
+        })
+    }
+
+    fn any_step() -> impl Strategy<Value = (usize, Step)> {
+        let said = || select(AckState::ALL);
+        // Half of the times the routes are late.
+        let at = || select(vec![now(), now().plus_minutes(90)]);
+        let step = prop_oneof![
+            2 => (select(filters()), at()).prop_map(|(filter, at)| Step::Look(filter, at)),
+            3 => (said(), at()).prop_map(|(said, at)| Step::Commit(said, at)),
+            2 => (0..4_usize, said()).prop_map(|(route, said)| Step::Single(route, said)),
+        ];
+        (0..2_usize, step)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+        #[test]
+        fn in_no_interleaving_of_two_operators_a_route_changes_that_its_operator_did_not_see(
+            world in any_world(), steps in vec(any_step(), 2..10),
+        ) {
+            let mut world = world;
+            // What each operator has seen: the filter, the digest, and the revision of each route.
+            let mut seen: [Option<Seen>; 2] = [None, None];
+            for (number, (operator, step)) in (0_u64..).zip(steps) {
+                match step {
+                    Step::Look(filter, at) => {
+                        let routes = selected(&world, &filter, at);
+                        let (digest, snapshot) = hashed(&routes);
+                        let shown = routes
+                            .iter()
+                            .map(|tracked| (tracked.route.route_id.clone(), tracked.status.revision))
+                            .collect();
+                        seen[operator] = Some((filter, digest, snapshot, shown));
+                    }
+                    Step::Single(route, said) => {
+                        let count = world.len();
+                        if let Some(tracked) = world.get_mut(route % count.max(1)) {
+                            tracked.status = std::mem::take(&mut tracked.status).apply(answer(said, number)).0;
+                        }
+                    }
+                    Step::Commit(said, at) => {
+                        let Some((filter, digest, snapshot, shown)) = &seen[operator] else { continue };
+                        let routes = selected(&world, filter, at);
+                        let now = hashed(&routes);
+                        let difference = snapshot.difference(&now.1);
+                        let total = difference.joined + difference.left + difference.changed;
+                        prop_assert_eq!(*digest == now.0, total == 0, "the digest and the difference agree");
+                        prop_assert_eq!(difference.routes.len() as u64, total);
+                        if *digest != now.0 {
+                            continue;
+                        }
+                        let changed: Vec<RouteId> = routes
+                            .iter()
+                            .filter(|tracked| decide(tracked, said).0 == Outcome::Changed)
+                            .map(|tracked| tracked.route.route_id.clone())
+                            .collect();
+                        for tracked in world.iter_mut().filter(|tracked| changed.contains(&tracked.route.route_id)) {
+                            prop_assert_eq!(shown.get(&tracked.route.route_id), Some(&tracked.status.revision));
+                            tracked.status = std::mem::take(&mut tracked.status).apply(answer(said, number)).0;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_difference_says_of_each_route_what_became_of_it() {
+        let routes = ["ana", "ben", "carla"].map(|owner| tracked(route("sched-a", "slack", owner), &[]));
+        let answered = tracked(route("sched-a", "slack", "ben"), &[AckState::Escalated]);
+        let (before, after) = (
+            hashed(&[&routes[0], &routes[1]]),
+            hashed(&[&answered, &routes[2]]),
+        );
+        assert_ne!(before.0, after.0);
+        let difference = before.1.difference(&after.1);
+        assert_eq!(
+            (difference.joined, difference.left, difference.changed),
+            (1, 1, 1)
+        );
+        let of = |tracked: &TrackedRoute| {
+            let found = difference
+                .routes
+                .iter()
+                .find(|(id, _)| *id == tracked.route.route_id);
+            found.map(|(_, change)| *change)
+        };
+        assert_eq!(of(&routes[0]), Some(Change::Left));
+        assert_eq!(of(&routes[1]), Some(Change::Changed));
+        assert_eq!(of(&routes[2]), Some(Change::Joined));
+        // A new cycle changes what may be done to a route, though not its revision.
+        let old = TrackedRoute {
+            current: false,
+            ..routes[0].clone()
+        };
+        assert_eq!(hashed(&[&routes[0]]).1.difference(&hashed(&[&old]).1).changed, 1);
+    }
+
+    #[test]
+    fn names_without_a_route_are_part_of_a_digest_in_any_order() {
+        let item = |owner: &str| ListedRoute {
+            schedule_id: schedule_id("sched-a"),
+            provider: provider("slack"),
+            owner: Some(text(owner)),
+            plan_id: None,
+            external_ref: None,
+            notes: None,
+        };
+        let digest = |owners: &[&str]| {
+            let items: Vec<ListedRoute> = owners.iter().map(|owner| item(owner)).collect();
+            let mut hasher = SelectionHasher::new(false);
+            hasher.missing(&items);
+            hasher.finish().0
+        };
+        assert_eq!(digest(&["ana", "ben"]), digest(&["ben", "ana"]));
+        assert_ne!(digest(&["ana", "ben"]), digest(&["ana"]));
+        assert!(is_digest(&digest(&[])) && !is_digest("sha256:12"));
+    }
+
+    #[test]
+    fn a_difference_names_a_thousand_routes_and_counts_them_all() {
+        let mut hasher = SelectionHasher::new(true);
+        for number in 0..1_500 {
+            let owner = format!("owner-{number}");
+            hasher.route(&Target::from(&tracked(route("sched-a", "slack", &owner), &[])));
+        }
+        let all = hasher.finish().1.unwrap();
+        let difference = all.difference(&Snapshot::default());
+        assert_eq!((difference.left, difference.routes.len()), (1_500, NAMED_AT_MOST));
+        assert_eq!((all.len(), all.is_empty()), (1_500, false));
+    }
+}

@@ -779,6 +779,45 @@ mod tests {
     }
 
     #[test]
+    fn an_undo_names_what_it_takes_back_and_needs_it() {
+        let record = json!({
+            "session_id": "gordackundo-1", "created_at": "2026-01-02T03:04:05Z", "schedule_id": "sched-a",
+            "metadata_kind": "go-backend-rollback-drill-notification-ack-undo",
+            "acknowledgement_undo": {
+                "acknowledgement_id": "gordack-1", "plan_id": "gordn-1", "provider": "Slack", "owner": "ana",
+                "undone_state": "escalated", "undone_by": "ben", "undone_at": "2026-01-02T03:04:05Z",
+                "reason": "a mistake", "actor": { "issuer": "local", "subject": "ben", "verified": false },
+            },
+        });
+        let facts = ack_of(&record);
+        assert_eq!(
+            facts.undoes.as_ref().map(AcknowledgementId::as_str),
+            Some("gordack-1")
+        );
+        let answer = &facts.answer;
+        assert_eq!(
+            (answer.said, answer.notes.as_str()),
+            (AckState::Escalated, "a mistake")
+        );
+        assert_eq!(
+            (answer.acknowledged_by.as_str(), answer.subject.as_str()),
+            ("ben", "ben")
+        );
+        for (member, problem) in [
+            ("acknowledgement_id", "`acknowledgement_id` is missing"),
+            ("provider", "`provider` is missing"),
+            (
+                "undone_state",
+                "`undone_state` is none of acknowledged, dismissed, escalated, resolved",
+            ),
+        ] {
+            let mut spoilt = record.clone();
+            spoilt["acknowledgement_undo"][member] = json!("");
+            assert_eq!(refused(&spoilt), problem);
+        }
+    }
+
+    #[test]
     fn a_kind_that_is_no_text_or_too_long_is_refused() {
         let with = |kind: Value| refused(&json!({ "session_id": "s-1", "metadata_kind": kind }));
         assert_eq!(with(json!(5)), "`metadata_kind` is not a text");
@@ -792,6 +831,7 @@ mod tests {
                 kind,
                 EvidenceKind::NotificationPlan
                     | EvidenceKind::NotificationAck
+                    | EvidenceKind::AckUndo
                     | EvidenceKind::AuditorExport
                     | EvidenceKind::ArchiveReference
             ) {

@@ -141,13 +141,12 @@ fn minimal(headers: &HeaderMap) -> bool {
         .get_all(&PREFER)
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split([',', ';']))
-        .filter_map(|preference| {
+        .find_map(|preference| {
             let (name, value) = preference.split_once('=')?;
             name.trim()
                 .eq_ignore_ascii_case("return")
                 .then(|| value.trim().trim_matches('"').to_owned())
         })
-        .next()
         .is_some_and(|value| value.eq_ignore_ascii_case("minimal"))
 }
 

@@ -492,13 +492,15 @@ pub trait WriteTx {
     /// understood; the transaction may go on and append others.
     fn append(&mut self, record: &NewRecord<'_>) -> Result<Appended, StorageError>;
     /// Appends an acknowledgement of our own that names its cycle and its owner, and whose id was drawn for it: what
-    /// [`WriteTx::append`] does with its record, without reading the record first. Gives its position.
+    /// [`WriteTx::append`] does with its record, without reading the record first. `target` is the route that it
+    /// answers, as this transaction has listed it and not changed it since. Gives its position.
     ///
     /// # Errors
     /// [`StorageError::Conflict`] when its key is there already.
     fn append_prepared(
         &mut self,
         prepared: &PreparedAcknowledgement,
+        target: &Target,
         recorded_at: Timestamp,
     ) -> Result<u64, StorageError>;
     /// Stores the pieces of what belongs to the record that was appended at `position`: a package's text, or the

@@ -129,3 +129,88 @@ fn a_bulk_of_ten_thousand_routes_survives_fifty_kills_whole_or_not_at_all() {
     );
     assert!(sum(|tally| tally.answered) >= DATABASES, "{tallies:?}");
 }
+
+/// The body of an answer to a bulk with a key; none when there was no whole answer.
+fn keyed_bulk(url: &str, state: &str, key: &str) -> Option<(u16, Vec<u8>)> {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_idle_connections(0)
+        .build()
+        .into();
+    let mut answer = agent
+        .post(url)
+        .header("content-type", "application/json")
+        .header("idempotency-key", key)
+        .send(bulk_body(state))
+        .ok()?;
+    let body = answer
+        .body_mut()
+        .with_config()
+        .limit(u64::MAX)
+        .read_to_vec()
+        .ok()?;
+    Some((answer.status().as_u16(), body))
+}
+
+#[test]
+fn a_bulk_with_a_key_is_done_once_however_often_it_is_killed_and_sent_again() {
+    const SMALL: (usize, usize) = (10, 50);
+    const KILLS: u32 = 24;
+    let routes = (SMALL.0 * SMALL.1) as u64;
+    let folder = Folder::new();
+    let database = folder.file("cavra.db");
+    let plans = folder.write("plans.ndjson", plans(SMALL.0, SMALL.1));
+    run(&["import", &plans, "--database", &database]).succeeded();
+    let start = || Serving::start(&["--database", &database, "--log", "error"]);
+    let mut serving = start();
+    let bulk = |serving: &Serving| serving.url(&format!("{B}/acknowledgements/bulk"));
+    let answered = |serving: &Serving| {
+        serving.get(&format!("{B}/dashboard"))["acknowledgement_count"]
+            .as_u64()
+            .unwrap()
+    };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the kills are spread over the time that a bulk takes here"
+    )]
+    let begun = Instant::now();
+    assert_eq!(keyed_bulk(&bulk(&serving), "dismissed", "whole").unwrap().0, 200);
+    let whole = begun.elapsed();
+    let (mut again, mut anew) = (0, 0);
+    for round in 0..KILLS {
+        let (state, key) = (
+            ["acknowledged", "escalated"][round as usize % 2],
+            format!("round-{round}"),
+        );
+        let before = answered(&serving);
+        let (answer, answers) = channel();
+        let (url, sent_key) = (bulk(&serving), key.clone());
+        let sender = std::thread::spawn(move || answer.send(keyed_bulk(&url, state, &sent_key)));
+        // Now and then the whole answer comes first.
+        let first = answers.recv_timeout(whole * 3 / 2 * round / KILLS);
+        serving.kill();
+        let first = first.unwrap_or_else(|_| answers.recv().unwrap());
+        sender.join().unwrap().unwrap();
+        serving = start();
+        let done_before = answered(&serving) > before;
+        let (status, body) = keyed_bulk(&bulk(&serving), state, &key).unwrap();
+        assert_eq!(status, 200);
+        assert_eq!(answered(&serving), before + routes, "round {round}: one effect");
+        if let Some((status, given)) = first {
+            assert_eq!((status, &given), (200, &body), "round {round}: the same answer");
+        }
+        if done_before {
+            again += 1;
+        } else {
+            anew += 1;
+        }
+        assert_eq!(keyed_bulk(&bulk(&serving), state, &key).unwrap().1, body);
+    }
+    // Otherwise the moments were all before the commit, or all after it.
+    assert!(
+        again > 0 && anew > 0,
+        "{again} were there after the kill, {anew} were not"
+    );
+    serving.stop();
+    run(&["check", "--database", &database]).succeeded();
+}

@@ -509,9 +509,9 @@ fn failed_deliveries_are_planned_and_a_success_empties_the_plan() {
         3,
         "plans are counted, what they decided is not added up"
     );
-    let mut sent = report(&id, "webhook", true, 200);
-    sent.completed_at = noon().plus_minutes(15);
-    service.app.record_delivery(sent, ana()).unwrap();
+    let mut arrived = report(&id, "webhook", true, 200);
+    arrived.completed_at = noon().plus_minutes(15);
+    service.app.record_delivery(arrived, ana()).unwrap();
     assert_eq!(decisions(&plan(&service)), [permanent]);
     assert_eq!(
         service.app.dashboard().unwrap().releases.retryable_delivery_count,

@@ -247,6 +247,7 @@ pub(crate) struct Told {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the names of the answer")]
 pub(crate) struct Counts {
     pub(crate) matched_count: u64,
     pub(crate) changed_count: u64,

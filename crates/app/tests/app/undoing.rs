@@ -38,6 +38,9 @@ const SCHEDULES: [&str; 3] = [
     "payments-ledger-monthly",
 ];
 
+/// What an operator saw: the preview, the routes, and of which schedule.
+type Seen = (Done, BTreeMap<String, RouteRow>, &'static str);
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let said = || select(AckState::ALL);
     prop::collection::vec(
@@ -102,7 +105,7 @@ fn answer(service: &Service, command: UndoBulk) -> Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
     fn replaying_the_evidence_gives_what_the_tables_hold_after_any_schedule_of_bulk_acknowledgement_and_undo(
@@ -197,7 +200,7 @@ proptest! {
     ) {
         let service = Service::quickstart();
         // What each operator saw last: the digest, and the routes with their revisions.
-        let mut seen: [Option<(Done, BTreeMap<String, RouteRow>, &str)>; 2] = [None, None];
+        let mut seen: [Option<Seen>; 2] = [None, None];
         for (operator, what, said, schedule) in schedule {
             let all = || by_route(rows(&service.app, &everything(), Cycles::Current));
             match what {

@@ -91,7 +91,6 @@ pub(crate) async fn bulk_report(
     }
     Ok(HttpResponse::Ok()
         .insert_header((header::ETAG, tag))
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
         .content_type("application/json")
         .streaming(pieces(app, report.text)))
 }

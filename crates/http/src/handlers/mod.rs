@@ -1,8 +1,10 @@
 //! Handlers: extract, one call of a use case, map.
 
 use std::fmt;
+use std::pin::Pin;
 
 use actix_web::body::BoxBody;
+use actix_web::error::BlockingError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
@@ -98,16 +100,29 @@ impl GivenBefore {
     }
 }
 
-/// A long text, piece by piece. One piece is in memory at a time.
+/// A piece that is being read, and the text behind it.
+type Reading =
+    Pin<Box<dyn Future<Output = Result<(Result<Option<Vec<u8>>, AppError>, LongText), BlockingError>>>>;
+
+/// Begins to read the next piece of a text.
+fn read(app: &web::Data<App>, mut text: LongText) -> Reading {
+    let reader = App::clone(app);
+    Box::pin(web::block(move || {
+        let piece = text.next(&reader);
+        (piece, text)
+    }))
+}
+
+/// A long text, piece by piece. While one piece is on its way to the caller the next is read, and no more than that: two
+/// pieces are in memory, and a slow caller holds no thread.
 pub(crate) fn pieces(app: web::Data<App>, text: LongText) -> impl Stream<Item = Answer<web::Bytes>> {
-    stream::try_unfold((app, text), |(app, mut text)| async move {
-        let reader = App::clone(&app);
-        let read = web::block(move || {
-            let piece = text.next(&reader);
-            (piece, text)
-        });
-        match read.await {
-            Ok((Ok(Some(piece)), text)) => Ok(Some((web::Bytes::from(piece), (app, text)))),
+    let first = read(&app, text);
+    stream::try_unfold((app, first), |(app, reading)| async move {
+        match reading.await {
+            Ok((Ok(Some(piece)), text)) => {
+                let next = read(&app, text);
+                Ok(Some((web::Bytes::from(piece), (app, next))))
+            }
             Ok((Ok(None), _)) => Ok(None),
             Ok((Err(error), _)) => Err(Problem::from(error).into()),
             Err(_) => Err(Problem::new(Code::Internal, "the operation failed inside").into()),
@@ -116,7 +131,7 @@ pub(crate) fn pieces(app: web::Data<App>, text: LongText) -> impl Stream<Item = 
 }
 
 /// Members that go on changing while nothing happens. A client that has the rest can work them out.
-const VOLATILE: [&str; 2] = ["age_minutes", "generated_at"];
+const VOLATILE: [&str; 3] = ["age_minutes", "generated_at", "routes_as_of"];
 
 fn without_volatile(value: &mut Value) {
     match value {
@@ -142,17 +157,13 @@ pub(crate) fn conditional<T: Serialize>(request: &HttpRequest, answer: &T) -> An
     if holds(request, &tag) {
         return Ok(not_modified(&tag));
     }
-    Ok(HttpResponse::Ok()
-        .insert_header((header::ETAG, tag))
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
-        .json(answer))
+    Ok(HttpResponse::Ok().insert_header((header::ETAG, tag)).json(answer))
 }
 
 /// The answer to a caller who has it already.
 pub(crate) fn not_modified(tag: &str) -> HttpResponse {
     HttpResponse::NotModified()
         .insert_header((header::ETAG, tag))
-        .insert_header((header::CACHE_CONTROL, "no-cache"))
         .finish()
 }
 

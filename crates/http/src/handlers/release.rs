@@ -67,7 +67,7 @@ pub(crate) async fn make_retry_plan(
         serde_json::to_string(&plan.metadata)?,
         serde_json::to_string(&plan.actor)?
     );
-    Ok(whole(app, plan, "{\"plan\":", after))
+    Ok(whole(app, &plan, "{\"plan\":", after))
 }
 
 pub(crate) async fn retry_plan(
@@ -78,7 +78,7 @@ pub(crate) async fn retry_plan(
 ) -> Answer<HttpResponse> {
     let id = RetryPlanId::parse(&retry_plan_id).map_err(Problem::from)?;
     let plan = run(&app, move |app| app.stored_retry_plan(&id)).await?;
-    Ok(whole(app, plan, "", String::new()))
+    Ok(whole(app, &plan, "", String::new()))
 }
 
 pub(crate) async fn record_archive_reference(
@@ -134,7 +134,7 @@ pub(crate) async fn stored_archive_health(
 ) -> Answer<HttpResponse> {
     let id = ArchiveHealthId::parse(&health_id).map_err(Problem::from)?;
     let report = run(&app, move |app| app.stored_archive_health(&id)).await?;
-    Ok(whole(app, report, "", String::new()))
+    Ok(whole(app, &report, "", String::new()))
 }
 
 fn health_answer(app: web::Data<App>, report: HealthReport) -> Answer<HttpResponse> {
@@ -144,7 +144,7 @@ fn health_answer(app: web::Data<App>, report: HealthReport) -> Answer<HttpRespon
                 ",\"metadata\":{},\"persisted\":true}}",
                 serde_json::to_string(&stored.metadata)?
             );
-            whole(app, stored, "{\"health\":", after)
+            whole(app, &stored, "{\"health\":", after)
         }
         HealthReport::Unstored(text) => {
             let mut body = b"{\"health\":".to_vec();
@@ -162,8 +162,8 @@ fn json(body: impl Into<web::Bytes>) -> HttpResponse {
 }
 
 /// A stored document, streamed between two texts.
-fn whole(app: web::Data<App>, document: StoredDocument, before: &str, after: String) -> HttpResponse {
-    let text = app.document_text(&document, before.to_owned(), after);
+fn whole(app: web::Data<App>, document: &StoredDocument, before: &str, after: String) -> HttpResponse {
+    let text = app.document_text(document, before.to_owned(), after);
     HttpResponse::Ok()
         .content_type("application/json")
         .streaming(pieces(app, text))

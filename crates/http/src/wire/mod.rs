@@ -511,12 +511,11 @@ impl UndoBody {
     fn parts(self, caller: Caller) -> Result<(Text, Actor), Problem> {
         let mut checks = Checks::default();
         let actor = actor(&mut checks, caller, "undone_by", self.undone_by.as_ref());
-        let reason = match given(self.reason.as_ref()) {
-            Some(reason) => checks.safe("/reason", Text::parse(REASON, reason)),
-            None => {
-                checks.missing("/reason");
-                None
-            }
+        let reason = if let Some(reason) = given(self.reason.as_ref()) {
+            checks.safe("/reason", Text::parse(REASON, reason))
+        } else {
+            checks.missing("/reason");
+            None
         };
         checks.finish()?;
         let (Some(reason), Some(actor)) = (reason, actor) else {

@@ -34,6 +34,7 @@ fn alerts(health: &Value) -> Vec<&str> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one walk from beginning to end")]
 fn a_release_goes_from_the_plan_over_its_export_to_a_healthy_archive() {
     let server = Server::empty();
     // Owners are to be notified; a release manager acknowledges them all; a platform owner makes the package.
@@ -209,6 +210,7 @@ fn good(export_id: &str) -> [(&'static str, Value); 5] {
 const VERIFIED: &str = "gordackfinalauditor-9c10d97eb5298c47";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of bad values")]
 fn a_body_that_cannot_be_taken_is_refused_and_writes_nothing() {
     // A token that looks like a real one, put together so that this file holds none.
     let secret = format!("{}_{}", "ghp", "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8");

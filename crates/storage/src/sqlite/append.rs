@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cavra_domain::acknowledgement::{AckState, PreparedAcknowledgement};
+use cavra_domain::bulk::Target;
 use cavra_domain::dashboard::counters;
 use cavra_domain::evidence::{EvidenceKind, HistoryTerm};
 use cavra_domain::id::ExportId;
@@ -139,7 +140,6 @@ impl<'a> Writing<'a> {
         interpreted: &Interpreted,
     ) -> Result<(), StorageError> {
         match &interpreted.projection {
-            Projection::None => Ok(()),
             Projection::Export(export) => self.export_arrives(position, imported, export),
             Projection::Deliveries(deliveries) => self.deliveries_arrive(position, deliveries),
             Projection::Reference(reference) => self.reference_arrives(position, reference),
@@ -147,14 +147,14 @@ impl<'a> Writing<'a> {
             Projection::Packet(release) if imported => {
                 self.packet_arrives(position, interpreted.created_at, &interpreted.kind, release)
             }
-            Projection::Packet(_) => Ok(()),
+            Projection::Packet(_) | Projection::None => Ok(()),
             Projection::Plan(plan) => {
                 self.count_route_evidence(position);
                 self.plan_arrives(position, plan)
             }
             Projection::Acknowledgement(facts) => {
                 self.count_route_evidence(position);
-                self.acknowledgement_arrives(position, recorded_at, facts)
+                self.acknowledgement_arrives(position, recorded_at, facts, None)
             }
         }
     }
@@ -283,6 +283,7 @@ impl<'a> Writing<'a> {
         position: i64,
         recorded_at: Timestamp,
         facts: &AckFacts,
+        target: Option<&Target>,
     ) -> Result<(), StorageError> {
         let answer = &facts.answer;
         // Evidence cannot take effect after it was recorded: a record dated ahead takes effect when it came.
@@ -303,9 +304,16 @@ impl<'a> Writing<'a> {
                 .optional()?,
         };
         let owner = facts.owner.as_ref().map(cavra_domain::public_safe::Text::as_str);
-        let routes = match plan {
-            Some(plan) => self.routes_for(plan, facts.provider.key(), owner)?,
-            None => Vec::new(),
+        let routes = match (plan, target.and_then(Answered::listed)) {
+            (None, _) => Vec::new(),
+            (Some(plan), None) => self.routes_for(plan, facts.provider.key(), owner)?,
+            (Some(plan), Some(listed)) => {
+                debug_assert_eq!(
+                    self.routes_for(plan, facts.provider.key(), owner).ok(),
+                    Some(vec![listed])
+                );
+                vec![listed]
+            }
         };
         self.insert_acknowledgement(position, effective_at, facts, plan, count(&routes))?;
         if routes.is_empty() {
@@ -457,10 +465,10 @@ impl<'a> Writing<'a> {
         // Two statements, so that a named owner is looked up and not filtered out.
         const COLUMNS: &str =
             "SELECT id, state, (SELECT max(effective_at) FROM route_answer WHERE route = r.id) FROM route r";
-        let answered = |row: &rusqlite::Row<'_>| {
+        let answered = |row: &rusqlite::Row<'_>| -> Result<Answered, StorageError> {
             Ok(Answered {
                 id: row.get(0)?,
-                state: row.get(1)?,
+                state: state_of(row.get_ref(1)?.as_str().unwrap_or_default())?,
                 newest: row.get(2)?,
             })
         };
@@ -470,15 +478,15 @@ impl<'a> Writing<'a> {
                 .prepare_cached(&format!(
                     "{COLUMNS} WHERE plan = ?1 AND provider_key = ?2 AND owner = ?3 AND action = 'deliver'"
                 ))?
-                .query_map(params![plan, provider, owner], answered)?
-                .collect::<Result<_, _>>()?,
+                .query_and_then(params![plan, provider, owner], answered)?
+                .collect::<Result<_, StorageError>>()?,
             None => self
                 .connection
                 .prepare_cached(&format!(
                     "{COLUMNS} WHERE plan = ?1 AND provider_key = ?2 AND action = 'deliver' ORDER BY id"
                 ))?
-                .query_map(params![plan, provider], answered)?
-                .collect::<Result<_, _>>()?,
+                .query_and_then(params![plan, provider], answered)?
+                .collect::<Result<_, StorageError>>()?,
         };
         Ok(routes)
     }
@@ -502,7 +510,7 @@ impl<'a> Writing<'a> {
             self.insert_answer(route.id, effective_at, acknowledgement, Transition::Repeat)?;
             return self.fold(route.id);
         }
-        let effect = state_of(&route.state)?.on(said);
+        let effect = route.state.on(said);
         self.insert_answer(route.id, effective_at, acknowledgement, effect)?;
         if effect == Transition::Change {
             self.connection
@@ -675,11 +683,24 @@ fn held_against_its_record(prepared: &PreparedAcknowledgement, recorded_at: Time
 }
 
 /// A route that an acknowledgement answers, as it was before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Answered {
     id: i64,
-    state: String,
+    state: StateName,
     /// When the newest answer in its history takes effect.
     newest: Option<i64>,
+}
+
+impl Answered {
+    /// The route of a target that a list of this transaction gave.
+    fn listed(target: &Target) -> Option<Self> {
+        let place = target.place?;
+        Some(Self {
+            id: place.key,
+            state: target.state?,
+            newest: place.newest.map(Timestamp::micros),
+        })
+    }
 }
 
 fn count(routes: &[Answered]) -> i64 {
@@ -774,6 +795,7 @@ impl WriteTx for Writing<'_> {
     fn append_prepared(
         &mut self,
         prepared: &PreparedAcknowledgement,
+        target: &Target,
         recorded_at: Timestamp,
     ) -> Result<u64, StorageError> {
         #[cfg(debug_assertions)]
@@ -818,7 +840,7 @@ impl WriteTx for Writing<'_> {
         self.acknowledgement_counters = Some(names);
         self.count_route_evidence(position);
         // No undo can name an id that was drawn in this transaction, so none waits for it.
-        self.acknowledgement_arrives(position, recorded_at, &prepared.facts)?;
+        self.acknowledgement_arrives(position, recorded_at, &prepared.facts, Some(target))?;
         Ok(position.unsigned_abs())
     }
 

@@ -2,7 +2,7 @@
 //! test holds the two against each other.
 
 use cavra_domain::acknowledgement::{AckState, Answer};
-use cavra_domain::bulk::Target;
+use cavra_domain::bulk::{Place, Target};
 use cavra_domain::id::{AcknowledgementId, MAX_ID_CHARS, PlanId, RouteId, ScheduleId};
 use cavra_domain::public_safe::{Field, Text};
 use cavra_domain::record::MAX_RECORD_TEXT_CHARS;
@@ -253,7 +253,7 @@ pub(super) fn tracked(row: &Row<'_>) -> Result<TrackedRoute, StorageError> {
 
 /// What makes a [`Target`].
 pub(super) const TARGET: &str = "r.route_id, r.created_at, r.schedule_id, r.plan_id, r.provider, r.owner, r.action, \
-     r.state, r.revision, r.current FROM route r";
+     r.state, r.revision, r.current, r.id, (SELECT max(effective_at) FROM route_answer WHERE route = r.id) FROM route r";
 
 /// A target out of a row of [`TARGET`].
 pub(super) fn target(row: &Row<'_>) -> Result<Target, StorageError> {
@@ -272,11 +272,18 @@ pub(super) fn target(row: &Row<'_>) -> Result<Target, StorageError> {
             .transpose()?,
         revision: row.get(8)?,
         current: row.get(9)?,
+        place: Some(Place {
+            key: row.get(10)?,
+            newest: match row.get::<_, Option<i64>>(11)? {
+                None => None,
+                Some(at) => Some(Timestamp::from_micros(at).ok_or_else(|| damaged("effective_at"))?),
+            },
+        }),
     })
 }
 
 /// A state as the table writes it.
-fn state_named(text: &str) -> Option<StateName> {
+pub(super) fn state_named(text: &str) -> Option<StateName> {
     StateName::ALL
         .iter()
         .copied()

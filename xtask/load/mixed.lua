@@ -1,0 +1,39 @@
+-- The mix of `cargo xtask bench load`, for wrk. Twenty connections, each with a pause of a tenth of a second behind
+-- every answer: about 200 requests per second.
+local base = "/runtime/go-pilot/rollback-drill-notifications"
+local json = { ["content-type"] = "application/json" }
+local states = { "acknowledged", "escalated", "dismissed" }
+local count = 0
+
+function delay()
+  return 98
+end
+
+function request()
+  count = count + 1
+  local turn = count % 20
+  local schedule = string.format("schedule-%03d", math.random(0, 99))
+  local state = states[math.random(1, 3)]
+  if turn == 0 then
+    local body = string.format('{"filter":{"schedule_id":"%s","provider":"provider-3"},"acknowledged_by":"load","acknowledgement_state":"%s"}', schedule, state)
+    return wrk.format("POST", base .. "/acknowledgements/bulk", json, body)
+  elseif turn % 4 == 0 then
+    local body = string.format('{"provider":"provider-%d","owner":"owner-%d","acknowledged_by":"load","acknowledgement_state":"%s"}', math.random(0, 9), math.random(0, 9), state)
+    return wrk.format("POST", base .. "/" .. schedule .. "/acknowledgements", json, body)
+  elseif turn % 4 == 1 then
+    return wrk.format("GET", base .. "/routes?schedule_id=" .. schedule)
+  elseif turn % 4 == 2 then
+    return wrk.format("GET", base .. "/dashboard")
+  else
+    return wrk.format("GET", base .. "?schedule_id=" .. schedule .. "&limit=20")
+  end
+end
+
+function done(summary, latency)
+  local errors = summary.errors
+  print(string.format(
+    '{"requests":%d,"seconds":%.1f,"status_errors":%d,"socket_errors":%d,"p50_ms":%.2f,"p99_ms":%.2f,"p999_ms":%.2f,"max_ms":%.2f}',
+    summary.requests, summary.duration / 1e6, errors.status,
+    errors.connect + errors.read + errors.write + errors.timeout,
+    latency:percentile(50) / 1000, latency:percentile(99) / 1000, latency:percentile(99.9) / 1000, latency.max / 1000))
+end

@@ -1,0 +1,653 @@
+//! `cargo xtask bench`: this service against its floors, in the same run.
+//!
+//! The service is the release binary, driven over HTTP on loopback; a floor is bare SQLite doing the same rows, the
+//! release build of `crates/storage/examples/floor.rs`. Both take turns on copies of one database.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde_json::{Value, json};
+
+use crate::measure::{BASE, Running, foreign, import, machine, median, mega, plans};
+use crate::process::{self, Stopwatch};
+use crate::workspace::Workspace;
+
+mod plot;
+
+/// How many clients acknowledge at the same time.
+const CLIENTS: usize = 64;
+
+/// How often each of them does.
+const EACH: usize = 100;
+
+/// How many commits the floor of single acknowledgements does.
+const SINGLES: usize = 2_000;
+
+/// How many exports, deliveries and references there are.
+const EXPORTS: usize = 100_000;
+
+/// What to compare.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum What {
+    /// Everything but the load.
+    All,
+    /// Bulk acknowledgements of growing size.
+    Bulk,
+    /// Many clients, one acknowledgement each.
+    Single,
+    /// A package of 100,000 routes.
+    Package,
+    /// Retry plan and archive health.
+    Releases,
+    /// The same with 1,000 and with 1,000,000 records.
+    Evidence,
+    /// The domain's functions alone, with Criterion.
+    Domain,
+    /// A mixed load, with wrk.
+    Load,
+}
+
+/// The programs, and where they work.
+struct Bench {
+    cavra: PathBuf,
+    floor: PathBuf,
+    folder: PathBuf,
+    root: PathBuf,
+    rows: String,
+}
+
+/// Builds, compares, prints.
+pub fn run(workspace: &Workspace, what: What, seconds: u64, routes: usize) -> anyhow::Result<()> {
+    let cargo = |arguments: &[&str]| process::run(process::cargo(workspace.root()).args(arguments));
+    cargo(&["build", "--release", "--bin", "cavra"])?;
+    cargo(&["build", "--release", "-p", "cavra-storage", "--example", "floor"])?;
+    let folder = workspace.target().join("bench");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).context("cannot remove what the last run left")?;
+    }
+    fs::create_dir_all(&folder)?;
+    let release = workspace.target().join("release");
+    let mut bench = Bench {
+        cavra: release.join("cavra"),
+        floor: release.join("examples/floor"),
+        folder,
+        root: workspace.root().to_owned(),
+        rows: String::new(),
+    };
+    let wanted = |one: What| what == one || (what == What::All && one != What::Load);
+    if wanted(What::Bulk) {
+        bench.bulks(routes)?;
+    }
+    if wanted(What::Single) {
+        bench.singles()?;
+    }
+    if wanted(What::Package) {
+        bench.package()?;
+    }
+    if wanted(What::Releases) {
+        bench.releases()?;
+    }
+    if wanted(What::Evidence) {
+        bench.evidence()?;
+    }
+    if what == What::Load {
+        bench.load(seconds)?;
+    }
+    println!("\n{}", machine()?);
+    println!("Durability: SQLite in WAL mode, synchronous=FULL, on both sides.\n");
+    print!("{}", bench.rows);
+    if wanted(What::Domain) {
+        cargo(&["bench", "-p", "cavra-domain", "--bench", "domain"])?;
+        print!("\n{}", domain(workspace.target())?);
+    }
+    Ok(())
+}
+
+/// A number as people write it.
+fn thousands(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn shown(seconds: f64) -> String {
+    if seconds < 1.0 {
+        format!("{:.1} ms", seconds * 1000.0)
+    } else {
+        format!("{seconds:.2} s")
+    }
+}
+
+impl Bench {
+    fn row(&mut self, what: &str, service: &str, floor: &str, ratio: &str, notes: &str) {
+        if self.rows.is_empty() {
+            self.rows
+                .push_str("| what | service | floor | ratio | |\n| --- | --- | --- | --- | --- |\n");
+        }
+        let row = format!("| {what} | {service} | {floor} | {ratio} | {notes} |\n");
+        print!("{row}");
+        self.rows.push_str(&row);
+    }
+
+    fn compared(&mut self, what: &str, service: Vec<f64>, floor: Vec<f64>, notes: &str) -> (f64, f64) {
+        let (service, floor) = (median(service), median(floor));
+        self.row(
+            what,
+            &shown(service),
+            &shown(floor),
+            &format!("{:.2}", service / floor),
+            notes,
+        );
+        (service, floor)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A database with so many routes, nothing answered; kept for later comparisons.
+    fn database(&self, routes: usize) -> anyhow::Result<PathBuf> {
+        let database = self.file(&format!("base-{routes}.db"));
+        if !database.exists() {
+            let store = self.file("plans.ndjson");
+            plans(&store, routes.div_ceil(100))?;
+            import(&self.cavra, &store, text(&database)?)?;
+        }
+        Ok(database)
+    }
+
+    fn copy(&self, database: &Path, name: &str) -> anyhow::Result<PathBuf> {
+        let copy = self.file(name);
+        for suffix in ["", "-wal", "-shm"] {
+            let old = self.file(&format!("{name}{suffix}"));
+            if old.exists() {
+                fs::remove_file(old)?;
+            }
+        }
+        fs::copy(database, &copy)?;
+        Ok(copy)
+    }
+
+    fn serve(&self, database: &Path) -> anyhow::Result<Running> {
+        let arguments = [
+            "api",
+            "--listen",
+            "127.0.0.1:0",
+            "--log",
+            "warn",
+            "--database",
+            text(database)?,
+        ];
+        let running = Running::start(&self.cavra, &self.folder, &arguments)?;
+        running.send(&format!("{BASE}/dashboard"), None)?;
+        Ok(running)
+    }
+
+    fn floor(&self, arguments: &[&str]) -> anyhow::Result<f64> {
+        let output = Command::new(&self.floor)
+            .args(arguments)
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot run the floor")?;
+        if !output.status.success() {
+            bail!("the floor failed: {}", arguments.join(" "));
+        }
+        Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+    }
+
+    fn bulks(&mut self, largest: usize) -> anyhow::Result<()> {
+        let mut points = Vec::new();
+        for (routes, runs) in [(100, 7), (1_000, 7), (10_000, 7), (100_000, 3), (1_000_000, 1)] {
+            if routes > largest {
+                continue;
+            }
+            let base = self.database(routes)?;
+            let (mut service, mut floor, mut short) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut memory, mut reads, mut bytes): (f64, f64, usize) = (0.0, 0.0, 0);
+            for run in 0..runs * 2 {
+                // The answer with everything, and the one without the two long lists, in turn.
+                let minimal = run % 2 == 1;
+                let served = self.copy(&base, "service.db")?;
+                let running = self.serve(&served)?;
+                let before = position(&running)?;
+                let (took, size, slowest) = bulk(&running, routes, minimal)?;
+                memory = memory.max(running.memory("VmHWM:")?);
+                reads = reads.max(slowest);
+                running.stop()?;
+                if minimal {
+                    short.push(took);
+                } else {
+                    service.push(took);
+                    bytes = size;
+                }
+                let target = self.copy(&base, "floor.db")?;
+                floor.push(self.floor(&["bulk", text(&served)?, text(&target)?, &before.to_string()])?);
+            }
+            let size = mega(u64::try_from(bytes)?);
+            let name = thousands(routes);
+            let notes = format!(
+                "answer {size:.1} MB; highest memory {memory:.0} MB; slowest read meanwhile {}",
+                shown(reads)
+            );
+            let (whole, floored) = self.compared(
+                &format!("bulk of {name} by filter"),
+                service,
+                floor.clone(),
+                &notes,
+            );
+            let note = "`Prefer: return=minimal`";
+            let (brief, _) = self.compared(
+                &format!("bulk of {name} by filter, short answer"),
+                short,
+                floor,
+                note,
+            );
+            points.push(plot::Point {
+                routes,
+                whole,
+                brief,
+                bare: floored,
+                memory,
+            });
+        }
+        if points.len() > 2 {
+            let path = self.root.join("docs/performance-bulk.svg");
+            fs::write(&path, plot::draw(&points))?;
+            println!("wrote {}", path.display());
+        }
+        Ok(())
+    }
+
+    fn singles(&mut self) -> anyhow::Result<()> {
+        let base = self.database(10_000)?;
+        let (mut service, mut floor, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..3 {
+            let served = self.copy(&base, "service.db")?;
+            let running = self.serve(&served)?;
+            let before = position(&running)?;
+            let took = clients(&running.address, CLIENTS, EACH)?;
+            service.push(as_f64(CLIENTS * EACH) / took);
+            alone.push(as_f64(EACH) / clients(&running.address, 1, EACH)?);
+            running.stop()?;
+            let target = self.copy(&base, "floor.db")?;
+            let singles = SINGLES.to_string();
+            let seconds = self.floor(&[
+                "single",
+                text(&served)?,
+                text(&target)?,
+                &before.to_string(),
+                &singles,
+            ])?;
+            floor.push(as_f64(SINGLES) / seconds);
+        }
+        let (service, floor, alone) = (median(service), median(floor), median(alone));
+        self.row(
+            &format!("single acknowledgements, {CLIENTS} concurrent clients"),
+            &format!("{service:.0} per second"),
+            &format!("{floor:.0} per second"),
+            &format!("{:.2} times the throughput", service / floor),
+            &format!("one client alone: {alone:.0} per second"),
+        );
+        Ok(())
+    }
+
+    fn package(&mut self) -> anyhow::Result<()> {
+        let routes = 100_000;
+        let base = self.database(routes)?;
+        let served = self.copy(&base, "service.db")?;
+        let running = self.serve(&served)?;
+        bulk(&running, routes, true)?;
+        let idle = running.memory("VmHWM:")?;
+        let (mut service, mut floor, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for _ in 0..3 {
+            let asked = json!({ "generated_by": "bench" });
+            let (took, answer) =
+                running.send(&format!("{BASE}/acknowledgements/audit-package"), Some(&asked))?;
+            service.push(took);
+            bytes = answer.len();
+            floor.push(self.floor(&["package", text(&served)?])?);
+        }
+        let notes = format!(
+            "{:.1} MB; highest memory {idle:.0} MB before, {:.0} MB after",
+            mega(u64::try_from(bytes)?),
+            running.memory("VmHWM:")?
+        );
+        running.stop()?;
+        self.compared(
+            &format!("package of {} routes", thousands(routes)),
+            service,
+            floor,
+            &notes,
+        );
+        Ok(())
+    }
+
+    fn releases(&mut self) -> anyhow::Result<()> {
+        let database = self.file("releases.db");
+        let store = self.file("releases.ndjson");
+        releases(&store)?;
+        import(&self.cavra, &store, text(&database)?)?;
+        let running = self.serve(&database)?;
+        let reporting = format!("{BASE}/acknowledgements/audit-delivery/final-reporting");
+        let plan = format!("{reporting}-auditor-export/delivery-retry-plan");
+        let health = format!("{reporting}-archive-reference-health?persist=false");
+        let (mut plans, mut healths, mut deliveries, mut exports) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..3 {
+            plans.push(running.send(&plan, Some(&json!({})))?.0);
+            deliveries.push(self.floor(&["deliveries", text(&database)?])?);
+            healths.push(running.send(&health, None)?.0);
+            exports.push(self.floor(&["exports", text(&database)?])?);
+        }
+        let memory = format!("highest memory {:.0} MB", running.memory("VmHWM:")?);
+        running.stop()?;
+        let many = thousands(EXPORTS);
+        self.compared(
+            &format!("retry plan over {many} failed deliveries"),
+            plans,
+            deliveries,
+            &memory,
+        );
+        self.compared(
+            &format!("archive health over {many} exports"),
+            healths,
+            exports,
+            &memory,
+        );
+        Ok(())
+    }
+
+    fn evidence(&mut self) -> anyhow::Result<()> {
+        let mut served = Vec::new();
+        let base = self.database(10_000)?;
+        for (records, name) in [(900, "few.db"), (1_000_000, "many.db")] {
+            let database = self.copy(&base, name)?;
+            let extra = self.file("extra.ndjson");
+            foreign(&extra, records)?;
+            import(&self.cavra, &extra, text(&database)?)?;
+            served.push(self.serve(&database)?);
+        }
+        let [few, many] = served.as_slice() else {
+            bail!("two servers are compared");
+        };
+        let states = ["acknowledged", "escalated", "dismissed"];
+        let asked = |run: usize| {
+            let state = states.get(run % 3).copied().unwrap_or("acknowledged");
+            json!({ "filter": { "schedule_id": "schedule-007" }, "acknowledged_by": "bench",
+                    "acknowledgement_state": state })
+        };
+        for (what, path, writes) in [
+            ("dashboard", format!("{BASE}/dashboard"), false),
+            (
+                "bulk of 100 routes",
+                format!("{BASE}/acknowledgements/bulk"),
+                true,
+            ),
+            ("first page of history", BASE.to_owned(), false),
+        ] {
+            let (mut slow, mut fast) = (Vec::new(), Vec::new());
+            for run in 0..50 {
+                let body = writes.then(|| asked(run));
+                slow.push(many.send(&path, body.as_ref())?.0);
+                fast.push(few.send(&path, body.as_ref())?.0);
+            }
+            self.compared(
+                &format!("{what}, 1,000,000 records against 1,000"),
+                slow,
+                fast,
+                "goal 1.2",
+            );
+        }
+        served.into_iter().try_for_each(Running::stop)
+    }
+
+    fn load(&mut self, seconds: u64) -> anyhow::Result<()> {
+        let database = self.copy(&self.database(10_000)?, "load.db")?;
+        let running = self.serve(&database)?;
+        let sizes = |running: &Running| -> anyhow::Result<(f64, f64)> {
+            let wal = self.file("load.db-wal");
+            let files = fs::metadata(&database)?.len() + fs::metadata(wal).map_or(0, |wal| wal.len());
+            Ok((running.memory("VmRSS:")?, mega(files)))
+        };
+        let mut child = Command::new("wrk")
+            .args([
+                "--threads",
+                "1",
+                "--connections",
+                "20",
+                "--duration",
+                &format!("{seconds}s"),
+                "--latency",
+            ])
+            .arg("--script")
+            .arg(self.root.join("xtask/load/mixed.lua"))
+            .arg(&running.address)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("wrk is needed: Debian has it as a package of that name")?;
+        let mut over_time = String::new();
+        let output = child.stdout.take().context("its output is piped")?;
+        let (told, telling) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let lines: Vec<String> = BufReader::new(output).lines().map_while(Result::ok).collect();
+            // Nobody listens any more when the bench has failed.
+            let _ = told.send(lines);
+        });
+        let mut elapsed = 0;
+        let step = (seconds / 10).max(1);
+        let lines = loop {
+            let (memory, files) = sizes(&running)?;
+            writeln!(over_time, "| {elapsed} s | {memory:.0} MB | {files:.1} MB |")?;
+            match telling.recv_timeout(Duration::from_secs(step)) {
+                Ok(lines) => break lines,
+                Err(_) => elapsed += step,
+            }
+        };
+        child.wait()?;
+        let records = position(&running)?;
+        running.stop()?;
+        let result: Value = serde_json::from_str(lines.last().context("wrk said nothing")?)?;
+        println!("load: {result}; {records} records at the end");
+        println!("\n| time | memory | database files |\n| --- | --- | --- |\n{over_time}");
+        Ok(())
+    }
+}
+
+fn text(path: &Path) -> anyhow::Result<&str> {
+    path.to_str().context("the folder's name is not UTF-8")
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+fn as_f64(number: usize) -> f64 {
+    number as f64
+}
+
+/// Where the log stands: every record of these databases is in the history.
+fn position(running: &Running) -> anyhow::Result<u64> {
+    let (_, page) = running.send(&format!("{BASE}?limit=1"), None)?;
+    let page: Value = serde_json::from_slice(&page)?;
+    page.get("total").and_then(Value::as_u64).context("no total")
+}
+
+/// Acknowledges every route: seconds, bytes of the answer, and the slowest read meanwhile.
+fn bulk(running: &Running, routes: usize, minimal: bool) -> anyhow::Result<(f64, usize, f64)> {
+    let done = AtomicBool::new(false);
+    let url = format!("{}{BASE}/acknowledgements/bulk", running.address);
+    let body =
+        json!({ "filter": { "action": "deliver" }, "acknowledged_by": "bench", "external_ref": "CHG-4711" });
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| -> anyhow::Result<f64> {
+            let mut slowest: f64 = 0.0;
+            while !done.load(Ordering::Relaxed) {
+                slowest = slowest.max(running.send(&format!("{BASE}/dashboard"), None)?.0);
+                std::thread::park_timeout(Duration::from_millis(50));
+            }
+            Ok(slowest)
+        });
+        let stopwatch = Stopwatch::start();
+        let mut request = ureq::post(&url).header("content-type", "application/json");
+        if minimal {
+            request = request.header("prefer", "return=minimal");
+        }
+        let sent = request.send(body.to_string());
+        let mut response = sent.context("the bulk failed")?;
+        // Counted and thrown away: what a client does with it is its own affair.
+        let mut reader_of_answer = response.body_mut().with_config().limit(u64::MAX).reader();
+        let mut buffer = vec![0; 1 << 18];
+        let (mut bytes, mut start) = (0, Vec::new());
+        loop {
+            let read = reader_of_answer.read(&mut buffer)?;
+            if read == 0 {
+                break;
+            }
+            if start.len() < 2_000 {
+                start.extend_from_slice(buffer.get(..read.min(2_000)).unwrap_or_default());
+            }
+            bytes += read;
+        }
+        let took = stopwatch.seconds();
+        done.store(true, Ordering::Relaxed);
+        let start = String::from_utf8_lossy(&start).into_owned();
+        if !start.contains(&format!("\"changed_count\":{routes},")) {
+            bail!("the bulk did not change {routes} routes: {start:.300}");
+        }
+        let slowest = reader
+            .join()
+            .map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+        Ok((took, bytes, slowest))
+    })
+}
+
+/// Acknowledges single routes from many connections; gives the seconds from the first to the last.
+fn clients(address: &str, clients: usize, each: usize) -> anyhow::Result<f64> {
+    let host = address.strip_prefix("http://").context("an address")?.to_owned();
+    let ready = Arc::new(Barrier::new(clients + 1));
+    let next = Arc::new(AtomicUsize::new(0));
+    let workers: Vec<_> = (0..clients)
+        .map(|_| {
+            let (host, ready, next) = (host.clone(), Arc::clone(&ready), Arc::clone(&next));
+            std::thread::spawn(move || -> anyhow::Result<()> {
+                let mut stream = BufReader::new(TcpStream::connect(&host)?);
+                stream.get_ref().set_nodelay(true)?;
+                ready.wait();
+                for _ in 0..each {
+                    acknowledge(&mut stream, &host, next.fetch_add(1, Ordering::Relaxed))?;
+                }
+                Ok(())
+            })
+        })
+        .collect();
+    ready.wait();
+    let stopwatch = Stopwatch::start();
+    for worker in workers {
+        worker
+            .join()
+            .map_err(|_| anyhow::anyhow!("a client panicked"))??;
+    }
+    Ok(stopwatch.seconds())
+}
+
+/// One acknowledgement over a connection that stays open.
+fn acknowledge(stream: &mut BufReader<TcpStream>, host: &str, number: usize) -> anyhow::Result<()> {
+    let states = ["acknowledged", "escalated", "dismissed"];
+    let state = states.get(number / 10_000 % 3).copied().unwrap_or("acknowledged");
+    let body = format!(
+        r#"{{"provider":"provider-{}","owner":"owner-{}","acknowledged_by":"bench","acknowledgement_state":"{state}"}}"#,
+        number % 10,
+        number / 10 % 10
+    );
+    let head = format!(
+        "POST {BASE}/schedule-{:03}/acknowledgements HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        number / 100 % 100,
+        body.len()
+    );
+    stream.get_mut().write_all(head.as_bytes())?;
+    let (mut line, mut length) = (String::new(), 0);
+    stream.read_line(&mut line)?;
+    if !line.contains(" 200 ") {
+        bail!("an acknowledgement was answered with {line}");
+    }
+    loop {
+        line.clear();
+        stream.read_line(&mut line)?;
+        if line.trim().is_empty() {
+            break;
+        }
+        if let Some(said) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+            length = said.trim().parse()?;
+        }
+    }
+    stream.read_exact(&mut vec![0; length])?;
+    Ok(())
+}
+
+/// Exports, each with one failed delivery and one complete reference.
+fn releases(path: &Path) -> anyhow::Result<()> {
+    let reporting = "go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-";
+    let mut out = std::io::BufWriter::new(fs::File::create(path)?);
+    for number in 0..EXPORTS {
+        let export = format!("gordackfinalauditor-{number:06}");
+        let (release, hash) = (format!("REL-{}", number % 1_000), "ab".repeat(32));
+        for record in [
+            json!({ "session_id": export, "created_at": "2026-06-01T08:00:00+00:00", "verification_state": "verified",
+                    "metadata_kind": format!("{reporting}auditor-export"), "export_hash": hash,
+                    "release_record_ref": release }),
+            json!({ "session_id": format!("rcd-{number:06}"), "created_at": "2026-06-01T09:00:00+00:00",
+                    "metadata_kind": "release-connector-delivery", "event_id": export, "delivery_success": false,
+                    "connector_delivery_source":
+                        "go_backend_rollback_drill_acknowledgement_audit_final_reporting_auditor_export",
+                    "providers": ["jira"], "failed_providers": ["jira"],
+                    "delivery": { "deliveries": [{ "provider": "jira", "status_code": 503 }] } }),
+            json!({ "session_id": format!("gordackfinalarchive-{number:06}"), "export_id": export,
+                    "created_at": "2026-06-01T10:00:00+00:00", "archive_ref": format!("worm://{number}"),
+                    "metadata_kind": format!("{reporting}immutable-archive-reference"), "archive_provider": "worm",
+                    "archive_hash": hash, "retention_until": "2099-01-01T00:00:00+00:00", "legal_hold": true,
+                    "release_record_ref": release }),
+        ] {
+            writeln!(out, "{record}")?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// Criterion's means, per item, as a table: linear when a row hardly changes from left to right.
+fn domain(target: &Path) -> anyhow::Result<String> {
+    let mut table = String::from(
+        "| domain function | 1,000 items | 10,000 items | 100,000 items |\n| --- | --- | --- | --- |\n",
+    );
+    for name in ["plan", "bulk", "package", "retry", "health"] {
+        write!(table, "| {name} |")?;
+        for items in [1_000_usize, 10_000, 100_000] {
+            let path = target.join(format!("criterion/{name}/{items}/new/estimates.json"));
+            let cell = match fs::read(&path) {
+                Ok(bytes) => {
+                    let estimates: Value = serde_json::from_slice(&bytes)?;
+                    let mean = estimates
+                        .pointer("/mean/point_estimate")
+                        .and_then(Value::as_f64)
+                        .context("no mean")?;
+                    format!("{:.0} ns per item", mean / as_f64(items))
+                }
+                Err(_) => "-".to_owned(),
+            };
+            write!(table, " {cell} |")?;
+        }
+        table.push('\n');
+    }
+    Ok(table)
+}
