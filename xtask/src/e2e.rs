@@ -1,5 +1,5 @@
 //! `cargo xtask e2e`: a real server, driven by Schemathesis from the server's own OpenAPI document, and by the example of
-//! a delivery worker.
+//! a delivery worker; then the console in a real browser (`console.rs`).
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -14,6 +14,8 @@ use crate::golden::{self, Build};
 use crate::process::{self, Background};
 use crate::step::step;
 use crate::workspace::Workspace;
+
+pub mod console;
 
 /// The seed of the usual run. Any number will do, as long as it stays.
 pub const SEED: u64 = 20_261_122;
@@ -55,6 +57,17 @@ pub fn run(workspace: &Workspace, server: &Server, seed: u64) -> anyhow::Result<
     })?;
     step("e2e: requests", again, || {
         drive(workspace, &python, &program, seed)
+    })?;
+    let tools = step("e2e: browser", again, || console::environment(workspace))?;
+    let sample = step("e2e: sample", again, || {
+        let build = match server {
+            Server::Built(build) => *build,
+            Server::Program(_) => Build::Alone,
+        };
+        console::sample(workspace, build)
+    })?;
+    step("e2e: console", again, || {
+        console::run(workspace, &tools, &program, &sample)
     })?;
     println!("\nthe server answered as its OpenAPI document says");
     Ok(())
@@ -120,6 +133,13 @@ fn system_python() -> anyhow::Result<&'static str> {
         );
     }
     println!("installing Debian's python3 and python3-venv, because no python3 here can make an environment");
+    install(&["python3", "python3-venv"])?;
+    usable()
+        .context("python3-venv is installed, and still no python3 (3.10 or newer) can make an environment")
+}
+
+/// Installs packages of Debian.
+fn install(packages: &[&str]) -> anyhow::Result<()> {
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
         command
@@ -128,15 +148,7 @@ fn system_python() -> anyhow::Result<&'static str> {
         process::run(command.args(arguments))
     };
     apt(&["update"])?;
-    apt(&[
-        "install",
-        "--yes",
-        "--no-install-recommends",
-        "python3",
-        "python3-venv",
-    ])?;
-    usable()
-        .context("python3-venv is installed, and still no python3 (3.10 or newer) can make an environment")
+    apt(&[&["install", "--yes", "--no-install-recommends"], packages].concat())
 }
 
 fn makes_environments(python: &str) -> bool {

@@ -5,7 +5,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { AD, B, PAGE, SCREENS, barriers, cavra, get, launch, open, overflows, post, sample, settled, staticSite, stopAll, until } from './lib.mjs';
+import { AD, B, PAGE, QUICKSTART, SCREENS, barriers, cavra, get, launch, open, overflows, post, sample, settled, staticSite, stopAll, until } from './lib.mjs';
 
 let browser;
 before(async () => { browser = await launch(); });
@@ -70,7 +70,7 @@ test('every number on the overview is the number behind its link', async () => {
 });
 
 test('one filter decides what is shown, what a bulk acts on and what is exported, and it lives in the address', async () => {
-  const server = await cavra(['--import', join(PAGE, '../../../fixtures/quickstart.json')]);
+  const server = await cavra(['--import', QUICKSTART]);
   const page = await open(browser, server.url);
   await routesOf(page, server.url);
   await page.locator('#filter-owner').fill('platform');
@@ -110,7 +110,7 @@ test('one filter decides what is shown, what a bulk acts on and what is exported
 });
 
 test('outstanding routes are acknowledged by keyboard in at most six keys', async () => {
-  const server = await cavra(['--import', join(PAGE, '../../../fixtures/quickstart.json')]);
+  const server = await cavra(['--import', QUICKSTART]);
   const page = await open(browser, server.url);
   await settled(page);
   const outstanding = (await get(server.url, `${B}/dashboard`)).outstanding_acknowledgement_count;
@@ -138,7 +138,7 @@ test('outstanding routes are acknowledged by keyboard in at most six keys', asyn
 });
 
 test('a bulk shows what changes and what does not, is confirmed once, says what it did, and can be undone', async () => {
-  const server = await cavra(['--import', join(PAGE, '../../../fixtures/quickstart.json')]);
+  const server = await cavra(['--import', QUICKSTART]);
   const page = await open(browser, server.url);
   await routesOf(page, server.url, '?schedule_id=feature-flags-weekly');
   const before_ = await get(server.url, `${B}/routes?schedule_id=feature-flags-weekly&action=deliver`);
@@ -193,7 +193,7 @@ test('a bulk shows what changes and what does not, is confirmed once, says what 
 });
 
 test('of two operators the slower one is told what has changed, and nothing is overwritten', async () => {
-  const server = await cavra(['--import', join(PAGE, '../../../fixtures/quickstart.json')]);
+  const server = await cavra(['--import', QUICKSTART]);
   const [ana, bo] = [await open(browser, server.url), await open(browser, server.url, { name: 'bo@example.org' })];
   await routesOf(ana, server.url, '?schedule_id=payments-ledger-monthly');
   await routesOf(bo, server.url, '?schedule_id=payments-ledger-monthly');
@@ -225,7 +225,7 @@ test('of two operators the slower one is told what has changed, and nothing is o
 });
 
 test('one route: who answered and why, what happened when, answering and taking back, and focus that stays', async () => {
-  const server = await cavra(['--import', join(PAGE, '../../../fixtures/quickstart.json')]);
+  const server = await cavra(['--import', QUICKSTART]);
   const page = await open(browser, server.url);
   await routesOf(page, server.url, '?schedule_id=fraud-scoring-monthly&state=outstanding');
   await page.locator('#routes tbody th a').first().focus();
@@ -259,7 +259,7 @@ test('one route: who answered and why, what happened when, answering and taking 
 });
 
 test('auditor export, retry plan, archive reference and archive health', async () => {
-  const server = await cavra(['--import', join(PAGE, '../../../fixtures/quickstart.json')]);
+  const server = await cavra(['--import', QUICKSTART]);
   const page = await open(browser, server.url);
   await page.goto(`${server.url}/#/export`);
   await settled(page);
@@ -305,7 +305,7 @@ test('auditor export, retry plan, archive reference and archive health', async (
 
 test('the API goes away and comes back: nothing is invented, nothing can be changed, and everything is there again', async () => {
   const database = join(process.env.FOLDER, `away-${process.pid}.db`);
-  let server = await cavra(['--import', join(PAGE, '../../../fixtures/quickstart.json')], { database });
+  let server = await cavra(['--import', QUICKSTART], { database });
   const listen = `127.0.0.1:${server.port}`;
   const page = await open(browser, server.url);
   await routesOf(page, server.url);
@@ -325,7 +325,7 @@ test('the API goes away and comes back: nothing is invented, nothing can be chan
 });
 
 test('where events do not get through, the page asks now and then', async () => {
-  const server = await cavra(['--import', join(PAGE, '../../../fixtures/quickstart.json')]);
+  const server = await cavra(['--import', QUICKSTART]);
   const page = await open(browser, 'about:blank');
   page.faults.length = 0;
   await page.route((url) => url.pathname === '/events' && !url.search, (route) => route.abort());
@@ -381,11 +381,11 @@ test('without an API the page says so and offers a sample that is unmistakable, 
 
 test('any static file server can serve the page, with the API in config.js', async () => {
   const site = await staticSite('http://127.0.0.1:0');
-  const server = await cavra(['--import', join(PAGE, '../../../fixtures/quickstart.json')], { environment: { CAVRA_CORS_ORIGINS: site.origin } });
+  const server = await cavra(['--import', QUICKSTART], { environment: { CAVRA_CORS_ORIGINS: site.origin } });
   site.close();
   // The port of the API is known only now.
   const own = await staticSite(server.url);
-  const again = await cavra(['--import', join(PAGE, '../../../fixtures/quickstart.json')], { environment: { CAVRA_CORS_ORIGINS: own.origin } });
+  const again = await cavra(['--import', QUICKSTART], { environment: { CAVRA_CORS_ORIGINS: own.origin } });
   const page = await open(browser, 'about:blank', { may: [own.origin, server.url, again.url] });
   page.faults.length = 0;
   await page.route(`${server.url}/**`, (route) => route.continue({ url: route.request().url().replace(server.url, again.url) }));

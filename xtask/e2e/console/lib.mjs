@@ -2,24 +2,25 @@
 import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
 import { existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
-import { dirname, extname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { extname, join } from 'node:path';
 import axe from 'axe-core';
 import { chromium } from 'playwright-core';
 
-export const ROOT = join(dirname(fileURLToPath(import.meta.url)), '../../..');
+for (const name of ['CAVRA', 'CAVRA_SAMPLE', 'FOLDER', 'ROOT']) if (!process.env[name]) throw new Error(`${name} is not set; run: cargo xtask e2e`);
+export const { CAVRA, CAVRA_SAMPLE, FOLDER, ROOT } = process.env;
 export const PAGE = join(ROOT, 'crates/console/page');
 export const B = '/runtime/go-pilot/rollback-drill-notifications';
 export const AD = `${B}/acknowledgements/audit-delivery`;
+export const QUICKSTART = join(ROOT, 'fixtures/quickstart.json');
 export const SCREENS = ['overview', 'routes', 'packages', 'export', 'archive', 'history'];
-export const { CAVRA, CAVRA_SAMPLE, FOLDER } = process.env;
-for (const name of ['CAVRA', 'CAVRA_SAMPLE', 'FOLDER']) if (!process.env[name]) throw new Error(`${name} is not set; run: cargo xtask e2e`);
 mkdirSync(FOLDER, { recursive: true });
+
+const running = new Set();
 
 /// A program that prints its address first.
 export class Program {
   static async start(program, args, environment = {}) {
-    const log = openSync(join(FOLDER, `${args[0] || 'sample'}-${Date.now()}.log`), 'w');
+    const log = openSync(join(FOLDER, `server-${running.size}-${Date.now()}.log`), 'w');
     const clean = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('CAVRA')));
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', log], env: { ...clean, ...environment } });
     const self = new Program();
@@ -46,7 +47,6 @@ export class Program {
     return this.ended;
   }
 }
-const running = new Set();
 /// Whatever a failed test left behind.
 export const stopAll = () => Promise.all([...running].map((one) => one.stop()));
 process.on('exit', () => { for (const one of running) one.child.kill('SIGKILL'); });

@@ -3,10 +3,9 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 
-const root = new URL('../../../', import.meta.url);
-const file = JSON.parse(readFileSync(new URL('fixtures/console-vectors/rules.json', root), 'utf8'));
+const file = JSON.parse(readFileSync(`${process.env.ROOT}/fixtures/console-vectors/rules.json`, 'utf8'));
 // The page's modules have no package around them, so they are read as what they are.
-const source = readFileSync(new URL('crates/console/page/assets/rules.js', root), 'utf8');
+const source = readFileSync(`${process.env.ROOT}/crates/console/page/assets/rules.js`, 'utf8');
 const rules = await import(`data:text/javascript,${encodeURIComponent(source)}`);
 const now = Date.parse(file.now);
 

@@ -243,12 +243,13 @@ function leaveSample() { location.assign(`${location.pathname}${location.hash}`)
 // Starting ----------------------------------------------------------------------------------------------------------
 let live = null;
 let retry = null;
+let started = false;
 async function start() {
   clearTimeout(retry);
   try {
     [ctx.session, ctx.config] = await Promise.all([ctx.api.get('/console/session'), ctx.api.get('/console/config')]);
   } catch (error) {
-    if (ctx.page) { if (!(error instanceof Unreachable)) ctx.failed(error); return; }
+    if (started) { if (!(error instanceof Unreachable)) ctx.failed(error); return; }
     ctx.gate = () => [h('h1', { tabindex: '-1' }, error instanceof Unreachable ? 'The API cannot be reached' : 'The API does not answer as expected'),
       errorBox(error), h('p', {}, 'The console asks again by itself. Until then there is nothing true to show here.'),
       h('div', { class: 'tools' }, h('button', { type: 'button', class: 'button primary', onclick: start }, 'Try now'), h('button', { type: 'button', class: 'button', onclick: enterSample }, 'Look at sample data'))];
@@ -276,7 +277,8 @@ async function start() {
   if (returned && !location.hash) window.history.replaceState(null, '', returned);
   const gated = ctx.gate !== null;
   ctx.gate = null;
-  if (ctx.page && !gated) { draw(); return; }
+  if (started && !gated) { draw(); return; }
+  started = true;
   ctx.page = '';
   arrive();
   if (!live && !sample) {
@@ -287,8 +289,8 @@ async function start() {
 
 applyTheme();
 listen(root);
-addEventListener('hashchange', arrive);
-addEventListener('popstate', arrive);
+// An address that changes before anything is known of the session is read when it is.
+addEventListener('hashchange', () => { if (started && !ctx.gate) arrive(); });
 setInterval(() => tick(root), 5000);
 setInterval(() => {
   const ends = ctx.session?.expires_at ? Date.parse(ctx.session.expires_at) : null;
