@@ -344,8 +344,12 @@ pub struct RoutePage {
     pub product: &'static str,
     /// The routes, newest cycle first.
     pub items: Vec<RouteRow>,
+    /// When it was read: breaches are as of then.
+    pub generated_at: Timestamp,
     /// How many routes match.
     pub total: u64,
+    /// In which states they are.
+    pub counts: StateCounts,
     /// Most routes on this page.
     pub limit: u64,
     /// Routes left out in front.
@@ -459,11 +463,14 @@ impl App {
                 .last()
                 .filter(|_| more)
                 .map(|last| sort.cursor(last));
+            let counts = tx.count_routes(filter, cycles, now)?;
             Ok(RoutePage {
                 schema_version: ROUTING_HISTORY_SCHEMA,
                 product: PRODUCT,
                 items,
-                total: tx.count_routes(filter, cycles, now)?.total(),
+                generated_at: now,
+                total: counts.total(),
+                counts: counts.into(),
                 limit: paging.limit,
                 offset: paging.offset,
                 next_cursor,

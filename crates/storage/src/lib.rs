@@ -206,7 +206,7 @@ pub enum RouteKey {
     Urgency,
 }
 
-/// The order of a list of routes; routes with the same key stand in the order of their ids.
+/// The order of a list of routes. By creation, routes with the same key stand in the order of their ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteOrder {
     /// By what.

@@ -138,11 +138,13 @@ ctx.step = () => {
 };
 
 // Drawing -----------------------------------------------------------------------------------------------------------
+const brand = () => h('a', { class: 'brand', href: '#/overview' }, h('img', { src: 'assets/icon.svg', alt: '' }), h('span', {}, 'CAVRA', h('small', {}, 'evidence console')));
+
 function side() {
   const session = ctx.session;
   const ends = session?.expires_at ? Date.parse(session.expires_at) : null;
   return h('header', { class: 'side' },
-    h('a', { class: 'brand', href: '#/overview' }, h('img', { src: 'assets/icon.svg', alt: '' }), h('span', {}, 'CAVRA', h('small', {}, 'evidence console'))),
+    brand(),
     h('nav', { class: 'nav', 'aria-label': 'Screens' }, Object.entries(NAMES).map(([page, name]) => h('a', { href: `#/${page}`, key: page, 'aria-current': page === ctx.page ? 'page' : null }, icon(page), name))),
     h('div', { class: 'side-foot' },
       h('p', { class: `pulse is-${ctx.mode}` }, h('span', { class: 'dot' }), MODES[ctx.mode]),
@@ -151,7 +153,7 @@ function side() {
           ends ? h('span', { class: 'quiet' }, ` · ends in ${span(ends - Date.now())}`) : null,
           session.csrf_token ? h('div', {}, h('button', { type: 'button', class: 'linkish', onclick: signOut }, 'Sign out')) : null]
           : session.auth_required ? [h('span', { class: 'quiet' }, 'Not signed in'), h('div', {}, h('button', { type: 'button', class: 'linkish', onclick: signIn }, 'Sign in'))]
-            : sample ? h('span', { class: 'quiet' }, 'Nobody is signed in: this is a sample.') : h('span', { class: 'quiet' }, 'Open local mode: nobody is verified.')) : null,
+            : sample ? h('span', { class: 'quiet' }, 'Nobody is signed in: this is a sample.') : h('span', { class: 'quiet local' }, 'Open local mode: nobody is verified.')) : null,
       h('label', { class: 'field' }, h('span', { class: 'unseen' }, 'Colours'),
         h('select', { value: theme(), onchange: (event) => { localStorage.setItem('cavra-theme', event.target.value); applyTheme(); } },
           h('option', { value: 'system' }, 'System colours'), h('option', { value: 'light' }, 'Light'), h('option', { value: 'dark' }, 'Dark'))),
@@ -180,7 +182,7 @@ function strips() {
 }
 
 function draw() {
-  if (ctx.gate) { fill(root, h('main', { id: 'main', class: 'gate stack', tabindex: '-1', key: 'gate' }, ctx.gate())); return; }
+  if (ctx.gate) { fill(root, h('main', { id: 'main', class: 'gate stack', tabindex: '-1', key: 'gate' }, brand(), ctx.gate())); return; }
   if (!ctx.page) return;
   const view = VIEWS[ctx.page];
   document.body.classList.toggle('stale', ctx.away);

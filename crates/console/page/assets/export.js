@@ -86,7 +86,7 @@ function planCard(ctx, plan) {
   const sorted = [...decisions].sort((a, b) => (order[a.action] ?? 2) - (order[b.action] ?? 2));
   const columns = ['Decision', 'Provider', 'Release', 'Failures', 'Because', 'Next attempt'].map((name) => ({ name }));
   const rows = sorted.slice(0, 200).map((one) => ({ key: `${one.export_id}|${one.provider}`, cells: [
-    badge(...(ACT[one.action] || ['dismissed', words(one.action)])), one.provider, one.release_record_ref || short(one.export_id),
+    badge(...(ACT[one.action] || ['dismissed', words(one.action)])), one.provider, h('span', { class: 'nowrap' }, one.release_record_ref || short(one.export_id)),
     `${number(one.retry_count)} of ${number(one.max_retry_attempts)}${one.failed_status_codes?.length ? `, status ${one.failed_status_codes.join(', ')}` : ''}`,
     h('div', { class: 'stack-s' }, h('span', {}, one.reason), h('code', { class: 'quiet' }, one.reason_code)),
     one.action === 'wait' && one.next_retry_at ? h('span', { class: 'nowrap' }, due(one.next_retry_at)) : one.action === 'retry' ? 'at once' : h('span', { class: 'quiet' }, 'none'),

@@ -39,8 +39,9 @@ function status(record) {
 /// Deliveries are signed by their source, which is no person.
 const who = (record) => (record.signer && !record.signer.startsWith('go_backend') ? record.signer : '–');
 
-function about(record) {
+function about(record, pinned) {
   const providers = record.provider || (record.providers || record.selected_providers || []).join(', ');
+  if (record.metadata_kind === KIND.escalation && pinned) return 'the newest one, with the states of now';
   const bulk = record.bulk_acknowledgement;
   if (bulk) return `${many(bulk.changed_count, 'route')} of ${number(bulk.matched_count)}${bulk.external_ref ? `, ${bulk.external_ref}` : ''}`;
   return [record.schedule_id || record.release_record_ref || record.event_id, providers].filter(Boolean).join(', ') || '–';
@@ -59,10 +60,10 @@ function render(ctx, data) {
   if (!data.items) return waiting();
   const chosen = ctx.parameters.get('kind') || '';
   const known = Object.keys(CHOICES).some((name) => KIND[name] === chosen);
-  const rows = data.items.map((record) => ({ key: record.session_id, cells: [
+  const rows = data.items.map((record, index) => ({ key: record.session_id, cells: [
     h('span', { class: 'nowrap' }, when(record.created_at)),
     h('button', { type: 'button', class: 'linkish', 'aria-label': `${kind(record.metadata_kind)} ${record.session_id}`, onclick: () => show(ctx, record) }, kind(record.metadata_kind)),
-    about(record), status(record), who(record), h('code', { class: 'quiet id', title: record.session_id }, short(record.session_id)),
+    about(record, index === 0), status(record), who(record), h('code', { class: 'quiet id', title: record.session_id }, short(record.session_id)),
   ] }));
   const terms = ['schedule_id', 'provider', 'success', 'source'].filter((term) => ctx.parameters.get(term));
   return [h('div', { class: 'acts' }, h('label', { class: 'field' }, h('span', { class: 'label' }, 'Kind'),

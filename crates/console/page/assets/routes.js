@@ -15,17 +15,17 @@ const sortOf = (ctx) => ctx.parameters.get('sort') || 'urgency';
 const sizeOf = (ctx) => SIZES.find((size) => size === Number(ctx.parameters.get('size'))) || 50;
 const offsetOf = (ctx) => Math.max(0, Number(ctx.parameters.get('from')) || 0);
 const filterNow = (ctx) => filterOf(ctx.parameters);
+const askedFor = (ctx) => JSON.stringify([filterNow(ctx), sortOf(ctx), sizeOf(ctx), offsetOf(ctx)]);
 const here = (ctx, filter, more = {}) => address('routes', filter, {
   sort: ctx.parameters.get('sort'), size: ctx.parameters.get('size'), route: ctx.parameters.get('route'), ...more,
 });
 
 async function load(ctx, signal, update) {
   const filter = filterNow(ctx);
-  const asked = JSON.stringify(filter);
-  const [page, summary] = await Promise.all([
-    ctx.api.get(`${B}/routes`, { ...filter, sort: sortOf(ctx), limit: sizeOf(ctx), offset: offsetOf(ctx) }, signal).then((page) => { update({ page, shown: asked }); return page; }),
-    ctx.api.get(`${B}/routes/summary`, { ...filter, by: 'provider', limit: 1 }, signal).then((summary) => { told(summary.generated_at); update({ summary, counted: asked }); return summary; }),
-  ]);
+  const [asked, wanted] = [JSON.stringify(filter), askedFor(ctx)];
+  const page = await ctx.api.get(`${B}/routes`, { ...filter, sort: sortOf(ctx), limit: sizeOf(ctx), offset: offsetOf(ctx) }, signal);
+  told(page.generated_at);
+  update({ page, shown: wanted, counted: asked });
   // Behind the end, because the list has become shorter: back to its last page.
   if (page.items.length === 0 && page.total > 0) {
     ctx.go(here(ctx, filter, { from: Math.floor((page.total - 1) / sizeOf(ctx)) * sizeOf(ctx) }), { replace: true });
@@ -37,7 +37,7 @@ async function load(ctx, signal, update) {
     const [owner, provider, schedule_id] = await Promise.all(['owner', 'provider', 'schedule_id'].map((by) => ctx.api.get(`${B}/routes/summary`, { by, limit: 500 }, signal)));
     const names = (one) => one.groups.map((group) => group.value).sort();
     lists = { at: Date.now(), owner: names(owner), provider: names(provider), schedule_id: names(schedule_id) };
-    update({ summary });
+    update({});
   }
 }
 
@@ -128,7 +128,8 @@ function walk(event, link) {
 }
 
 function pager(ctx, filter, page) {
-  const [size, from] = [sizeOf(ctx), offsetOf(ctx)];
+  // What is shown, not what has been asked for.
+  const [size, from] = [page.limit, page.offset];
   const to = (offset) => ctx.go(here(ctx, filter, { from: offset, route: null }), {});
   const last = Math.max(0, Math.floor((page.total - 1) / size) * size);
   const move = (label, offset, off) => h('button', { type: 'button', class: 'button small', key: label, 'aria-disabled': off ? 'true' : null, onclick: () => { if (!off) to(offset); } }, label);
@@ -194,7 +195,7 @@ const outstanding = (filter) => narrowed(filter, { state: 'outstanding' });
 const late_ = (filter) => narrowed(filter, { breached: true });
 
 function ready(data, filter) {
-  return data.counted === JSON.stringify(filter) && data.summary ? data.summary.counts : null;
+  return data.page && data.counted === JSON.stringify(filter) ? data.page.counts : null;
 }
 function actions(ctx, data, filter) {
   const counts = ready(data, filter);
@@ -219,12 +220,12 @@ function render(ctx, data) {
   const counts = ready(data, filter);
   return [
     h('section', { class: 'card', 'aria-label': 'Filter' }, filters(ctx, filter),
-      h('div', { class: 'scope' }, h('p', { id: 'scope', role: 'status' }, data.page && data.shown === JSON.stringify(filter) ? [h('b', {}, number(data.page.total)), ` ${sentence(filter).replace(/^all /, '')}`] : 'Looking…'),
+      h('div', { class: 'scope' }, h('p', { id: 'scope', role: 'status' }, data.page && data.shown === askedFor(ctx) ? [h('b', {}, number(data.page.total)), ` ${sentence(filter).replace(/^all /, '')}`] : 'Looking…'),
         isEmpty(filter) ? null : h('a', { href: here(ctx, {}, { route: null }) }, 'Clear')),
       counts ? stateBar(counts, (state) => here(ctx, withTerm(filter, 'state', state), { route: null })) : null),
     actions(ctx, data, filter),
     h('div', { class: `split ${data.detail && ctx.parameters.get('route') ? 'open' : ''}` },
-      h('div', {}, data.page ? [list(ctx, filter, data.page), pager(ctx, filter, data.page)] : waiting()),
+      h('div', { class: data.page && data.shown !== askedFor(ctx) ? 'old' : null, 'aria-busy': data.shown !== askedFor(ctx) ? 'true' : null }, data.page ? [list(ctx, filter, data.page), pager(ctx, filter, data.page)] : waiting()),
       data.detail && ctx.parameters.get('route') ? detail(ctx, filter, data.detail) : null),
   ];
 }

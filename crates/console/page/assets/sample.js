@@ -90,7 +90,7 @@ export class SampleApi {
     const turn = sort.startsWith('-') ? -1 : 1;
     found.sort((a, b) => { const [x, y] = [key(a), key(b)]; return turn * (x < y ? -1 : x > y ? 1 : a.route_id < b.route_id ? -1 : 1); });
     const [limit, offset] = [Number(query.limit || 50), Number(query.offset || 0)];
-    return { items: found.slice(offset, offset + limit).map((route) => this.row(route)), total: found.length, limit, offset, next_cursor: null };
+    return { items: found.slice(offset, offset + limit).map((route) => this.row(route)), total: found.length, counts: counts(found, this.clock()), generated_at: iso(this.clock()), limit, offset, next_cursor: null };
   }
 
   summary(query) {

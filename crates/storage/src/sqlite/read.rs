@@ -162,8 +162,8 @@ impl<'a> Reading<'a> {
                 let (rank, of_last_rank) = if urgent { (routes::SETTLED, "?") } else { ("0", "0") };
                 condition.and(
                     &format!(
-                        "({rank}, {key}, r.route_id) {beyond} \
-                         (SELECT {of_last_rank}, {of_last}, c.route_id FROM route c WHERE c.route_id = ?)"
+                        "({rank}, {key}, r.id) {beyond} \
+                         (SELECT {of_last_rank}, {of_last}, c.id FROM route c WHERE c.route_id = ?)"
                     ),
                     urgent
                         .then_some(SqlValue::Integer(i64::from(cursor.settled)))
@@ -178,11 +178,19 @@ impl<'a> Reading<'a> {
         } else {
             String::new()
         };
-        let sql = format!(
-            "SELECT {columns} WHERE {} ORDER BY {rank}{key} {direction}, r.route_id {direction} LIMIT {limit} OFFSET {}",
-            condition.where_clause(),
-            query.offset,
-        );
+        // The row's number, where no order is promised among equals: an index has it without the row.
+        let last = if query.order.key == RouteKey::Created { "r.route_id" } else { "r.id" };
+        let order = format!("ORDER BY {rank}{key} {direction}, {last} {direction}");
+        let page = format!("LIMIT {limit} OFFSET {}", query.offset);
+        let sql = if query.order.key == RouteKey::Created {
+            format!("SELECT {columns} WHERE {} {order} {page}", condition.where_clause())
+        } else {
+            // No index has this order, so every route that matches is sorted: by its key alone, not with its whole row.
+            format!(
+                "SELECT {columns} WHERE r.id IN (SELECT r.id FROM route r WHERE {} {order} {page}) {order}",
+                condition.where_clause()
+            )
+        };
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(condition.parameters))?;
         while let Some(row) = rows.next()? {
