@@ -111,6 +111,26 @@ pub fn run(workspace: &Workspace, what: What, seconds: u64, routes: usize) -> an
     Ok(())
 }
 
+/// Seconds on the wall and on the processor. The second says the same on a machine that has other work.
+#[derive(Debug, Clone, Copy)]
+struct Took {
+    wall: f64,
+    processor: f64,
+}
+
+/// Seconds that a program's threads have spent on a processor, as the kernel counts them; zero where it does not.
+fn processor(running: &Running) -> f64 {
+    let tasks = fs::read_dir(format!("/proc/{}/task", running.id()));
+    let nanoseconds: f64 = tasks
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok())
+        .filter_map(|told| told.split(' ').next()?.parse::<f64>().ok())
+        .sum();
+    nanoseconds / 1e9
+}
+
 /// A number as people write it.
 fn thousands(number: usize) -> String {
     let digits = number.to_string();
@@ -143,14 +163,21 @@ impl Bench {
         self.rows.push_str(&row);
     }
 
-    fn compared(&mut self, what: &str, service: Vec<f64>, floor: Vec<f64>, notes: &str) -> (f64, f64) {
-        let (service, floor) = (median(service), median(floor));
+    fn compared(&mut self, what: &str, service: &[Took], floor: &[Took], notes: &str) -> (f64, f64) {
+        let of = |took: &[Took], what: fn(&Took) -> f64| median(took.iter().map(what).collect());
+        let processor = of(service, |took| took.processor) / of(floor, |took| took.processor);
+        let (service, floor) = (of(service, |took| took.wall), of(floor, |took| took.wall));
+        let notes = if processor.is_finite() && processor > 0.0 {
+            format!("processor time {processor:.2} times the floor's; {notes}")
+        } else {
+            notes.to_owned()
+        };
         self.row(
             what,
             &shown(service),
             &shown(floor),
             &format!("{:.2}", service / floor),
-            notes,
+            &notes,
         );
         (service, floor)
     }
@@ -182,6 +209,14 @@ impl Bench {
         Ok(copy)
     }
 
+    /// Sends a request; gives what it took and the answer.
+    fn asked(running: &Running, path: &str, body: Option<&Value>) -> anyhow::Result<(Took, Vec<u8>)> {
+        let spent = processor(running);
+        let (wall, answer) = running.send(path, body)?;
+        let processor = processor(running) - spent;
+        Ok((Took { wall, processor }, answer))
+    }
+
     fn serve(&self, database: &Path) -> anyhow::Result<Running> {
         let arguments = [
             "api",
@@ -197,7 +232,7 @@ impl Bench {
         Ok(running)
     }
 
-    fn floor(&self, arguments: &[&str]) -> anyhow::Result<f64> {
+    fn floor(&self, arguments: &[&str]) -> anyhow::Result<Took> {
         let output = Command::new(&self.floor)
             .args(arguments)
             .stderr(Stdio::inherit())
@@ -206,7 +241,12 @@ impl Bench {
         if !output.status.success() {
             bail!("the floor failed: {}", arguments.join(" "));
         }
-        Ok(String::from_utf8(output.stdout)?.trim().parse()?)
+        let told = String::from_utf8(output.stdout)?;
+        let (wall, processor) = told.trim().split_once(' ').context("two numbers")?;
+        Ok(Took {
+            wall: wall.parse()?,
+            processor: processor.parse()?,
+        })
     }
 
     fn bulks(&mut self, largest: usize) -> anyhow::Result<()> {
@@ -224,7 +264,12 @@ impl Bench {
                 let served = self.copy(&base, "service.db")?;
                 let running = self.serve(&served)?;
                 let before = position(&running)?;
-                let (took, size, slowest) = bulk(&running, routes, minimal)?;
+                let spent = processor(&running);
+                let (wall, size, slowest) = bulk(&running, routes, minimal)?;
+                let took = Took {
+                    wall,
+                    processor: processor(&running) - spent,
+                };
                 memory = memory.max(running.memory("VmHWM:")?);
                 reads = reads.max(slowest);
                 running.stop()?;
@@ -243,17 +288,13 @@ impl Bench {
                 "answer {size:.1} MB; highest memory {memory:.0} MB; slowest read meanwhile {}",
                 shown(reads)
             );
-            let (whole, floored) = self.compared(
-                &format!("bulk of {name} by filter"),
-                service,
-                floor.clone(),
-                &notes,
-            );
+            let (whole, floored) =
+                self.compared(&format!("bulk of {name} by filter"), &service, &floor, &notes);
             let note = "`Prefer: return=minimal`";
             let (brief, _) = self.compared(
                 &format!("bulk of {name} by filter, short answer"),
-                short,
-                floor,
+                &short,
+                &floor,
                 note,
             );
             points.push(plot::Point {
@@ -285,13 +326,15 @@ impl Bench {
             running.stop()?;
             let target = self.copy(&base, "floor.db")?;
             let singles = SINGLES.to_string();
-            let seconds = self.floor(&[
-                "single",
-                text(&served)?,
-                text(&target)?,
-                &before.to_string(),
-                &singles,
-            ])?;
+            let seconds = self
+                .floor(&[
+                    "single",
+                    text(&served)?,
+                    text(&target)?,
+                    &before.to_string(),
+                    &singles,
+                ])?
+                .wall;
             floor.push(as_f64(SINGLES) / seconds);
         }
         let (service, floor, alone) = (median(service), median(floor), median(alone));
@@ -315,8 +358,11 @@ impl Bench {
         let (mut service, mut floor, mut bytes) = (Vec::new(), Vec::new(), 0);
         for _ in 0..3 {
             let asked = json!({ "generated_by": "bench" });
-            let (took, answer) =
-                running.send(&format!("{BASE}/acknowledgements/audit-package"), Some(&asked))?;
+            let (took, answer) = Self::asked(
+                &running,
+                &format!("{BASE}/acknowledgements/audit-package"),
+                Some(&asked),
+            )?;
             service.push(took);
             bytes = answer.len();
             floor.push(self.floor(&["package", text(&served)?])?);
@@ -329,8 +375,8 @@ impl Bench {
         running.stop()?;
         self.compared(
             &format!("package of {} routes", thousands(routes)),
-            service,
-            floor,
+            &service,
+            &floor,
             &notes,
         );
         Ok(())
@@ -348,9 +394,9 @@ impl Bench {
         let (mut plans, mut healths, mut deliveries, mut exports) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for _ in 0..3 {
-            plans.push(running.send(&plan, Some(&json!({})))?.0);
+            plans.push(Self::asked(&running, &plan, Some(&json!({})))?.0);
             deliveries.push(self.floor(&["deliveries", text(&database)?])?);
-            healths.push(running.send(&health, None)?.0);
+            healths.push(Self::asked(&running, &health, None)?.0);
             exports.push(self.floor(&["exports", text(&database)?])?);
         }
         let memory = format!("highest memory {:.0} MB", running.memory("VmHWM:")?);
@@ -358,14 +404,14 @@ impl Bench {
         let many = thousands(EXPORTS);
         self.compared(
             &format!("retry plan over {many} failed deliveries"),
-            plans,
-            deliveries,
+            &plans,
+            &deliveries,
             &memory,
         );
         self.compared(
             &format!("archive health over {many} exports"),
-            healths,
-            exports,
+            &healths,
+            &exports,
             &memory,
         );
         Ok(())
@@ -402,13 +448,13 @@ impl Bench {
             let (mut slow, mut fast) = (Vec::new(), Vec::new());
             for run in 0..50 {
                 let body = writes.then(|| asked(run));
-                slow.push(many.send(&path, body.as_ref())?.0);
-                fast.push(few.send(&path, body.as_ref())?.0);
+                slow.push(Self::asked(many, &path, body.as_ref())?.0);
+                fast.push(Self::asked(few, &path, body.as_ref())?.0);
             }
             self.compared(
                 &format!("{what}, 1,000,000 records against 1,000"),
-                slow,
-                fast,
+                &slow,
+                &fast,
                 "goal 1.2",
             );
         }

@@ -1,7 +1,7 @@
 //! Requests with a key: the same one again has the effect of one, and the same answer, byte for byte.
 //!
 //! The answer is kept in the transaction that records the evidence, so there is never one without the other, also not
-//! after a crash. Every use case that writes does so through [`App::writing`]; there is no other way from here to a
+//! after a crash. Every use case that writes does so through `App::writing`; there is no other way from here to a
 //! write, so none is left out. A use case that fails has written nothing and keeps nothing: the same request may be
 //! tried again, and is decided again.
 

@@ -1,7 +1,7 @@
 //! The floors of `cargo xtask bench`: what bare SQLite costs for the same rows, and nothing else.
 //!
 //! `docs/performance.md` defines them. Rows come out of a database that the service has written; only the statements,
-//! the digests and the commits are timed. Seconds go to standard output.
+//! the digests and the commits are timed. Seconds on the wall and on the processor go to standard output.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -42,15 +42,36 @@ fn main() -> Result<(), Failure> {
         ["exports", source] => rows(source, EXPORTS)?,
         _ => return Err("see the source for what it takes".into()),
     };
-    writeln!(std::io::stdout(), "{}", took.as_secs_f64())?;
+    writeln!(
+        std::io::stdout(),
+        "{} {}",
+        took.wall.as_secs_f64(),
+        took.processor.as_secs_f64()
+    )?;
     Ok(())
 }
 
-fn timed<T>(clock: &mut Duration, work: impl FnOnce() -> T) -> T {
+/// How long something took: on the wall, and on a processor, which says the same on a machine that has other work.
+#[derive(Debug, Clone, Copy, Default)]
+struct Clock {
+    wall: Duration,
+    processor: Duration,
+}
+
+/// The time that this thread has spent on a processor, as the kernel counts it; nothing where it does not.
+fn processor() -> Duration {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = told.split(' ').next().and_then(|first| first.parse().ok());
+    Duration::from_nanos(nanoseconds.unwrap_or_default())
+}
+
+fn timed<T>(clock: &mut Clock, work: impl FnOnce() -> T) -> T {
+    let before = processor();
     #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
     let begun = Instant::now();
     let done = work();
-    *clock += begun.elapsed();
+    clock.wall += begun.elapsed();
+    clock.processor += processor().saturating_sub(before);
     done
 }
 
@@ -192,12 +213,12 @@ fn copy_terms(terms: &HashMap<String, i64>, target: &Connection) -> Result<(), F
 }
 
 /// Everything behind a position in one durable transaction.
-fn write(source: &str, target: &str, from: i64) -> Result<Duration, Failure> {
+fn write(source: &str, target: &str, from: i64) -> Result<Clock, Failure> {
     let source = Connection::open(source)?;
     let mut target = open(target)?;
     let terms = terms(&source)?;
     copy_terms(&terms, &target)?;
-    let mut clock = Duration::ZERO;
+    let mut clock = Clock::default();
     let transaction = timed(&mut clock, || {
         target.transaction_with_behavior(TransactionBehavior::Immediate)
     })?;
@@ -224,12 +245,12 @@ fn write(source: &str, target: &str, from: i64) -> Result<Duration, Failure> {
 }
 
 /// One durable transaction per record.
-fn singles(source: &str, target: &str, from: i64, count: i64) -> Result<Duration, Failure> {
+fn singles(source: &str, target: &str, from: i64, count: i64) -> Result<Clock, Failure> {
     let source = Connection::open(source)?;
     let mut target = open(target)?;
     let terms = terms(&source)?;
     copy_terms(&terms, &target)?;
-    let mut clock = Duration::ZERO;
+    let mut clock = Clock::default();
     for position in from + 1..=from + count {
         let Some(mut written) = written(&source, &terms, position)? else {
             return Err("there are not so many".into());
@@ -255,9 +276,9 @@ fn text(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Json> {
 }
 
 /// Reads the rows of every delivered route with its history, and writes the JSON that the package has for them.
-fn package(source: &str) -> Result<Duration, Failure> {
+fn package(source: &str) -> Result<Clock, Failure> {
     let source = open(source)?;
-    let mut clock = Duration::ZERO;
+    let mut clock = Clock::default();
     timed(&mut clock, || -> Result<(), Failure> {
         let mut routes = source.prepare(
             "SELECT r.route_id, r.schedule_id, r.plan_id, r.provider, r.owner, r.escalation_owner, r.action, \
@@ -308,9 +329,9 @@ const EXPORTS: &str = "SELECT * FROM auditor_export e LEFT JOIN archive_referenc
      WHERE e.verified = 1 ORDER BY e.generated_at DESC, e.export_id DESC";
 
 /// Reads every column of every row.
-fn rows(source: &str, sql: &str) -> Result<Duration, Failure> {
+fn rows(source: &str, sql: &str) -> Result<Clock, Failure> {
     let source = open(source)?;
-    let mut clock = Duration::ZERO;
+    let mut clock = Clock::default();
     timed(&mut clock, || -> Result<(), Failure> {
         let mut statement = source.prepare(sql)?;
         let columns = statement.column_count();
