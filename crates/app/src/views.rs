@@ -21,8 +21,8 @@ use cavra_domain::suppression::{LATEST_EVENTS, SuppressionTrend};
 use cavra_domain::time::Timestamp;
 use cavra_domain::trend::{ROUTE_SUMMARY_SCHEMA, RouteTrend, StateCounts, Trend as StateTrend};
 use cavra_storage::{
-    HistoryCursor, HistoryQuery, ReadTx, RouteCursor, RouteFacet, RouteKey, RouteOrder, RouteQuery, StorageError,
-    StoredRecord, Total,
+    HistoryCursor, HistoryQuery, ReadTx, RouteCursor, RouteFacet, RouteKey, RouteOrder, RouteQuery,
+    StorageError, StoredRecord, Total,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -459,10 +459,7 @@ impl App {
                 Ok(ControlFlow::Continue(()))
             })?;
             let more = cut(&mut items, paging.limit);
-            let next_cursor = items
-                .last()
-                .filter(|_| more)
-                .map(|last| sort.cursor(last));
+            let next_cursor = items.last().filter(|_| more).map(|last| sort.cursor(last));
             let counts = tx.count_routes(filter, cycles, now)?;
             Ok(RoutePage {
                 schema_version: ROUTING_HISTORY_SCHEMA,
@@ -502,7 +499,8 @@ impl App {
                 })
                 .collect();
             // Stable: groups that are alike in both stay in the order of their names.
-            groups.sort_by_key(|group| Reverse((group.counts.breached_count, group.counts.outstanding_count)));
+            groups
+                .sort_by_key(|group| Reverse((group.counts.breached_count, group.counts.outstanding_count)));
             let listed = usize::try_from(limit).unwrap_or(usize::MAX).min(groups.len());
             let omitted = groups.split_off(listed).len();
             Ok(RouteSummary {
@@ -783,7 +781,10 @@ fn route_cursor(text: &str, sort: RouteSort) -> Result<RouteCursor, AppError> {
     let parse = || {
         let rest = match sort {
             RouteSort::Newest => text.strip_prefix("r1.")?,
-            _ => text.strip_prefix("r2.")?.strip_prefix(sort.as_str())?.strip_prefix('.')?,
+            _ => text
+                .strip_prefix("r2.")?
+                .strip_prefix(sort.as_str())?
+                .strip_prefix('.')?,
         };
         let (settled, rest) = match (sort, rest.split_once('.')?) {
             (RouteSort::Newest, _) => (false, rest),

@@ -120,7 +120,11 @@ mod tests {
     #[test]
     fn every_file_of_the_folder_is_embedded_and_nothing_else() {
         let mut found = BTreeSet::new();
-        walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("page"), "", &mut found);
+        walk(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("page"),
+            "",
+            &mut found,
+        );
         let embedded: BTreeSet<String> = files().iter().map(|file| file.path.to_owned()).collect();
         assert_eq!(embedded, found);
     }
@@ -137,7 +141,15 @@ mod tests {
             let text = std::str::from_utf8(file.bytes).unwrap();
             // An SVG says its namespace as an address, which nobody loads.
             let text = text.replace("http://www.w3.org/2000/svg", "");
-            for part in ["http://", "https://", "//cdn", "eval(", "innerHTML", "document.write", "new Function"] {
+            for part in [
+                "http://",
+                "https://",
+                "//cdn",
+                "eval(",
+                "innerHTML",
+                "document.write",
+                "new Function",
+            ] {
                 assert!(!text.contains(part), "{}: {part}", file.path);
             }
             if file.path.ends_with(".html") {

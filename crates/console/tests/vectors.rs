@@ -9,8 +9,8 @@ use cavra_domain::bulk::{Outcome, decide};
 use cavra_domain::id::{AcknowledgementId, PlanId, RouteId, ScheduleId};
 use cavra_domain::public_safe::{Field, Text};
 use cavra_domain::route::{
-    FilterTerms, Provider, Route, RouteAction, RouteCategory, RouteCounts, RouteFilter, RouteStatus, StateName,
-    TrackedRoute, Transition, is_breached,
+    FilterTerms, Provider, Route, RouteAction, RouteCategory, RouteCounts, RouteFilter, RouteStatus,
+    StateName, TrackedRoute, Transition, is_breached,
 };
 use cavra_domain::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -44,7 +44,11 @@ fn route(value: &Value) -> TrackedRoute {
             action: RouteAction::parse(of("action")).unwrap(),
             category: RouteCategory::parse(of("category")).unwrap(),
             reason: Text::default(),
-            acknowledgement_minutes: value["acknowledgement_minutes"].as_u64().unwrap().try_into().unwrap(),
+            acknowledgement_minutes: value["acknowledgement_minutes"]
+                .as_u64()
+                .unwrap()
+                .try_into()
+                .unwrap(),
             maintenance_window: None,
             owner_available: true,
             owner_availability_reason: Text::default(),
@@ -104,7 +108,10 @@ fn filtered(case: &Value, routes: &[TrackedRoute], now: Timestamp) -> Value {
         .iter()
         .map(|one| {
             let term = filter.left_out_by(one, now);
-            (one.route.route_id.to_string(), json!(term.map(|term| term.as_str())))
+            (
+                one.route.route_id.to_string(),
+                json!(term.map(|term| term.as_str())),
+            )
         })
         .collect();
     let meant: Vec<&TrackedRoute> = routes.iter().filter(|one| filter.matches(one, now)).collect();
@@ -200,14 +207,29 @@ fn the_cases_reach_every_state_every_term_and_every_outcome() {
     for state in StateName::ALL {
         assert!(everything.contains(&format!("\"state\":\"{state}\"")), "{state}");
     }
-    for term in ["schedule_id", "owner", "provider", "state", "action", "category", "breached"] {
+    for term in [
+        "schedule_id",
+        "owner",
+        "provider",
+        "state",
+        "action",
+        "category",
+        "breached",
+    ] {
         let reached = file["filters"].as_array().unwrap().iter().any(|case| {
-            case["answer"]["left_out_by"].as_object().unwrap().values().any(|by| by == term)
+            case["answer"]["left_out_by"]
+                .as_object()
+                .unwrap()
+                .values()
+                .any(|by| by == term)
         });
         assert!(reached, "no route is left out by {term}");
     }
     for outcome in ["changed", "already", "refused"] {
-        assert!(everything.contains(&format!("\"outcome\":\"{outcome}\"")), "{outcome}");
+        assert!(
+            everything.contains(&format!("\"outcome\":\"{outcome}\"")),
+            "{outcome}"
+        );
     }
     for level in ["healthy", "warning", "critical"] {
         assert!(everything.contains(&format!("\"level\":\"{level}\"")), "{level}");

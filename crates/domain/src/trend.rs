@@ -218,7 +218,13 @@ mod tests {
             .iter()
             .map(|point| {
                 let c = point.counts;
-                (c.route_count, c.outstanding_count, c.acknowledged_count, c.resolved_count, c.breached_count)
+                (
+                    c.route_count,
+                    c.outstanding_count,
+                    c.acknowledged_count,
+                    c.resolved_count,
+                    c.breached_count,
+                )
             })
             .collect();
         assert_eq!(
@@ -249,7 +255,11 @@ mod tests {
                 step(2, AckState::Resolved, Transition::Stale),
             ],
         });
-        let escalated: Vec<u64> = trend.points().iter().map(|point| point.counts.escalated_count).collect();
+        let escalated: Vec<u64> = trend
+            .points()
+            .iter()
+            .map(|point| point.counts.escalated_count)
+            .collect();
         assert_eq!(escalated, [0, 1, 1]);
     }
 }

@@ -205,7 +205,11 @@ pub fn serve(
     .listen(listener)
     .map_err(ServeError::Start)?
     .run();
-    Ok(Listening { address, server, live })
+    Ok(Listening {
+        address,
+        server,
+        live,
+    })
 }
 
 /// An origin is a scheme, a host and perhaps a port; never `*`, never a path.

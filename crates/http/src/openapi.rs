@@ -234,7 +234,8 @@ fn headers(operation: &Operation) -> Vec<Value> {
         ));
     }
     if matches!(operation.output, Output::Events) {
-        let description = "The `id` of the last event that the caller has; browsers send it when they come back.";
+        let description =
+            "The `id` of the last event that the caller has; browsers send it when they come back.";
         fields.push(field(
             "Last-Event-ID",
             description,

@@ -16,7 +16,11 @@ fn address(file: &File) -> String {
 
 /// The file that a path names; the page itself is at the root too.
 fn named(path: &str) -> Option<&'static File> {
-    let path = if path == "/" { "index.html" } else { path.strip_prefix('/')? };
+    let path = if path == "/" {
+        "index.html"
+    } else {
+        path.strip_prefix('/')?
+    };
     files().iter().find(|file| file.path == path)
 }
 

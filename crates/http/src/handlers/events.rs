@@ -80,7 +80,10 @@ pub(crate) async fn events(
     let words = stream::unfold((Some(begin), listener), |(begin, listener)| async move {
         match begin {
             Some(begin) => Some((begin, (None, listener))),
-            None => listener.next().await.map(|(words, listener)| (words, (None, listener))),
+            None => listener
+                .next()
+                .await
+                .map(|(words, listener)| (words, (None, listener))),
         }
     });
     Ok(response.streaming(futures_util::StreamExt::map(words, Ok::<_, actix_web::Error>)))

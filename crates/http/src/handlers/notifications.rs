@@ -10,8 +10,8 @@ use cavra_domain::trend::RouteTrend;
 use super::{Answer, conditional, run};
 use crate::extract::{Json, Permitted, Query};
 use crate::wire::{
-    DeliverBody, EscalationBody, HistoryQuery, NoQuery, RouteTrendQuery, RoutesQuery, ScheduleQuery, SummaryQuery,
-    TrendQuery,
+    DeliverBody, EscalationBody, HistoryQuery, NoQuery, RouteTrendQuery, RoutesQuery, ScheduleQuery,
+    SummaryQuery, TrendQuery,
 };
 
 pub(crate) async fn schedule(

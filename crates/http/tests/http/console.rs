@@ -24,7 +24,10 @@ fn the_page_is_served_at_the_root_with_a_strict_policy_and_every_file_beside_it(
         let policy = answer.header("content-security-policy").unwrap_or_default();
         assert!(policy.starts_with("default-src 'self';"), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
-        assert_eq!(answer.header("x-content-type-options").as_deref(), Some("nosniff"));
+        assert_eq!(
+            answer.header("x-content-type-options").as_deref(),
+            Some("nosniff")
+        );
     }
     let api = server.send(&Request::get("/health"));
     let policy = api.header("content-security-policy").unwrap_or_default();
@@ -51,7 +54,12 @@ fn files_are_only_read_and_only_those_that_are_there() {
     let answer = server.send(&Request::new("POST", "/"));
     assert_eq!(answer.status, 405);
     assert_eq!(answer.header("allow").as_deref(), Some("GET, HEAD"));
-    for path in ["/assets/", "/assets/none.js", "/assets/../config.js", "/assets/%2e%2e/config.js"] {
+    for path in [
+        "/assets/",
+        "/assets/none.js",
+        "/assets/../config.js",
+        "/assets/%2e%2e/config.js",
+    ] {
         let status = server.send(&Request::get(path)).status;
         assert!(matches!(status, 404), "{path}: {status}");
     }
@@ -64,7 +72,11 @@ impl Events {
     fn open(server: &Server, header: &str) -> Self {
         let mut stream = TcpStream::connect(server.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        write!(stream, "GET /events HTTP/1.1\r\nhost: 127.0.0.1\r\naccept-encoding: gzip\r\n{header}\r\n").unwrap();
+        write!(
+            stream,
+            "GET /events HTTP/1.1\r\nhost: 127.0.0.1\r\naccept-encoding: gzip\r\n{header}\r\n"
+        )
+        .unwrap();
         Self(BufReader::new(stream))
     }
 
@@ -72,7 +84,11 @@ impl Events {
     fn next(&mut self, name: &str) -> String {
         loop {
             let mut line = String::new();
-            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "the stream ended before `{name}`");
+            assert_ne!(
+                self.0.read_line(&mut line).unwrap(),
+                0,
+                "the stream ended before `{name}`"
+            );
             if let Some(value) = line.strip_prefix(name) {
                 return value.trim().to_owned();
             }
@@ -87,11 +103,17 @@ fn whoever_listens_is_told_of_every_commit() {
     assert_eq!(events.next("content-type: "), "text/event-stream");
     assert_eq!(events.next("id: "), server.position().to_string());
     assert_eq!(events.next("event: "), "position");
-    assert_eq!(events.next("data: "), format!("{{\"position\":{}}}", server.position()));
+    assert_eq!(
+        events.next("data: "),
+        format!("{{\"position\":{}}}", server.position())
+    );
     for _ in 0..2 {
         let answer = server.post(&b("/escalation-plan"), &json!({ "generated_by": "ana" }));
         assert_eq!(answer.status, 200);
-        assert_eq!(events.next("data: "), format!("{{\"position\":{}}}", server.position()));
+        assert_eq!(
+            events.next("data: "),
+            format!("{{\"position\":{}}}", server.position())
+        );
     }
 }
 

@@ -24,8 +24,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 use super::append::signed;
 use super::routes::{self, BREACHED, COLUMNS, FROM, ID_COLUMN};
 use crate::{
-    HistoryQuery, KeptAnswer, KnownPlan, LogHead, ReadTx, RequestName, RouteFacet, RouteKey, RouteQuery, StorageError,
-    StoredRecord, Total, Visit,
+    HistoryQuery, KeptAnswer, KnownPlan, LogHead, ReadTx, RequestName, RouteFacet, RouteKey, RouteQuery,
+    StorageError, StoredRecord, Total, Visit,
 };
 
 /// Counter of the records that say something about routes.
@@ -55,12 +55,19 @@ fn effect(text: &str) -> Result<Transition, StorageError> {
 }
 
 /// The state in which a route is counted; none when it waits for nothing.
-fn counted_state<E>(action: Result<&str, E>, state: Result<&str, E>) -> Result<Option<StateName>, StorageError> {
+fn counted_state<E>(
+    action: Result<&str, E>,
+    state: Result<&str, E>,
+) -> Result<Option<StateName>, StorageError> {
     let unknown = || StorageError::Corrupt("a stored route has an unknown state".to_owned());
     if action.ok().and_then(RouteAction::parse) != Some(RouteAction::Deliver) {
         return Ok(None);
     }
-    state.ok().and_then(StateName::parse).map(Some).ok_or_else(unknown)
+    state
+        .ok()
+        .and_then(StateName::parse)
+        .map(Some)
+        .ok_or_else(unknown)
 }
 
 /// Reads of one transaction.
@@ -148,7 +155,11 @@ impl<'a> Reading<'a> {
     ) -> Result<(), StorageError> {
         let mut condition = routes::condition(query.filter, query.cycles, query.now);
         let key = routes::order_key(query.order.key);
-        let (beyond, direction) = if query.order.descending { ("<", "DESC") } else { (">", "ASC") };
+        let (beyond, direction) = if query.order.descending {
+            ("<", "DESC")
+        } else {
+            (">", "ASC")
+        };
         if let Some(cursor) = query.after {
             let id = SqlValue::Text(cursor.route_id.as_str().to_owned());
             if query.order.key == RouteKey::Created {
@@ -159,7 +170,11 @@ impl<'a> Reading<'a> {
             } else {
                 let of_last = routes::order_key(query.order.key).replace("r.", "c.");
                 let urgent = query.order.key == RouteKey::Urgency;
-                let (rank, of_last_rank) = if urgent { (routes::SETTLED, "?") } else { ("0", "0") };
+                let (rank, of_last_rank) = if urgent {
+                    (routes::SETTLED, "?")
+                } else {
+                    ("0", "0")
+                };
                 condition.and(
                     &format!(
                         "({rank}, {key}, r.id) {beyond} \
@@ -179,11 +194,18 @@ impl<'a> Reading<'a> {
             String::new()
         };
         // The row's number, where no order is promised among equals: an index has it without the row.
-        let last = if query.order.key == RouteKey::Created { "r.route_id" } else { "r.id" };
+        let last = if query.order.key == RouteKey::Created {
+            "r.route_id"
+        } else {
+            "r.id"
+        };
         let order = format!("ORDER BY {rank}{key} {direction}, {last} {direction}");
         let page = format!("LIMIT {limit} OFFSET {}", query.offset);
         let sql = if query.order.key == RouteKey::Created {
-            format!("SELECT {columns} WHERE {} {order} {page}", condition.where_clause())
+            format!(
+                "SELECT {columns} WHERE {} {order} {page}",
+                condition.where_clause()
+            )
         } else {
             // No index has this order, so every route that matches is sorted: by its key alone, not with its whole row.
             format!(
@@ -446,7 +468,12 @@ impl ReadTx for Reading<'_> {
         visit: &mut dyn FnMut(Course) -> Visit,
     ) -> Result<(), StorageError> {
         let condition = routes::condition(filter, Cycles::All, now);
-        let sql = format!("{} WHERE {} {}", routes::COURSES, condition.where_clause(), routes::COURSES_ORDER);
+        let sql = format!(
+            "{} WHERE {} {}",
+            routes::COURSES,
+            condition.where_clause(),
+            routes::COURSES_ORDER
+        );
         let mut parameters = vec![SqlValue::Integer(since.micros())];
         parameters.extend(condition.parameters);
         let mut statement = self.connection.prepare_cached(&sql)?;
