@@ -9,8 +9,8 @@ use cavra_domain::bulk::{Outcome, decide};
 use cavra_domain::id::{AcknowledgementId, PlanId, RouteId, ScheduleId};
 use cavra_domain::public_safe::{Field, Text};
 use cavra_domain::route::{
-    FilterTerms, Provider, Route, RouteAction, RouteCategory, RouteCounts, RouteFilter, RouteStatus,
-    StateName, TrackedRoute, Transition, is_breached,
+    FilterTerm, FilterTerms, Provider, Route, RouteAction, RouteCategory, RouteCounts, RouteFilter,
+    RouteStatus, StateName, TrackedRoute, Transition, is_breached,
 };
 use cavra_domain::time::Timestamp;
 use serde_json::{Map, Value, json};
@@ -110,7 +110,7 @@ fn filtered(case: &Value, routes: &[TrackedRoute], now: Timestamp) -> Value {
             let term = filter.left_out_by(one, now);
             (
                 one.route.route_id.to_string(),
-                json!(term.map(|term| term.as_str())),
+                json!(term.map(FilterTerm::as_str)),
             )
         })
         .collect();

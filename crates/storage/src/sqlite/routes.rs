@@ -113,11 +113,10 @@ pub(super) const SETTLED: &str = "(r.action <> 'deliver' OR r.state NOT IN ('out
 pub(super) const fn order_key(key: RouteKey) -> &'static str {
     match key {
         RouteKey::Created => "r.created_at",
-        RouteKey::Deadline => "r.deadline_at",
+        RouteKey::Deadline | RouteKey::Urgency => "r.deadline_at",
         RouteKey::Owner => "r.owner COLLATE NOCASE",
         RouteKey::Provider => "r.provider_key",
         RouteKey::Schedule => "r.schedule_id",
-        RouteKey::Urgency => "r.deadline_at",
     }
 }
 

@@ -49,6 +49,9 @@ fn sort_key(key: RouteKey, tracked: &TrackedRoute) -> String {
     }
 }
 
+/// What a route is called in a group.
+type Name = fn(&TrackedRoute) -> String;
+
 const OWNERS: [&str; 5] = ["ana", "Ana-Lead", "ÉQUIPE paiements", "straße_100%", "bo"];
 const PROVIDERS: [&str; 4] = ["slack", "Pager-Duty", "jira", "pager_duty"];
 
@@ -315,7 +318,7 @@ proptest! {
         let store = in_memory();
         append(&store, records, noon());
         let found = routes(&store, &filter, Cycles::All, noon());
-        let by: [(RouteFacet, fn(&TrackedRoute) -> String); 4] = [
+        let by: [(RouteFacet, Name); 4] = [
             (RouteFacet::Owner, |one| one.route.owner.to_string()),
             (RouteFacet::Provider, |one| one.route.provider.key().to_owned()),
             (RouteFacet::Schedule, |one| one.route.schedule_id.to_string()),
