@@ -351,6 +351,7 @@ test('without an API the page says so and offers a sample that is unmistakable, 
     await settled(page);
     assert.match(await page.locator('.strip.is-sample').textContent(), /Sample data\. Invented/);
     assert.match(await page.title(), /sample data/);
+    if (screen === 'export' || screen === 'archive') assert.match(await page.locator('.empty').textContent(), /The sample has no .* need an API/);
   }
   await page.goto(`${site.url}?sample#/routes`);
   await until(page, () => /Outstanding\d/.test(document.querySelector('.acts')?.textContent || ''));

@@ -100,7 +100,17 @@ await contrast.screenshot({ path: join(out, 'routes-contrast.png') });
 const forced = await open(browser, server.url, { forcedColors: 'active', theme: 'dark' });
 await settled(forced);
 await forced.screenshot({ path: join(out, 'overview-forced-colours.png') });
+// The two that the README shows, small.
+const small = await open(browser, server.url, { width: 1120, height: 700 });
+await settled(small);
+await until(small, () => document.querySelector('.hbars') && document.querySelector('svg.chart'));
+await small.screenshot({ path: join(out, 'readme-overview.jpg'), type: 'jpeg', quality: 82 });
+await small.goto(`${server.url}/#/routes?schedule_id=search-index-weekly`);
+await settled(small);
+await B(small, /^Bulk Ack Outstanding/);
+await until(small, () => document.querySelector('dialog table'));
+await small.screenshot({ path: join(out, 'readme-bulk.jpg'), type: 'jpeg', quality: 82 });
 await browser.close();
 site.close();
 await stopAll();
-console.log(`${pictures + 2} pictures in ${out}`);
+console.log(`${pictures + 4} pictures in ${out}`);

@@ -9,7 +9,7 @@ const HEALTH = `${AD}/final-reporting-archive-reference-health`;
 const REFERENCE = `${AD}/final-reporting-immutable-archive-reference`;
 
 async function load(ctx, signal, update) {
-  if (ctx.sample) { update({ absent: empty('The sample has no archive', h('p', {}, 'Archive references and their health need an API.')) }); return; }
+  if (ctx.sample) { update({}); return; }
   const seen = barred(ctx, 'archive.health.read');
   // Looking stores nothing; storing is a button of its own.
   const health = seen && !ctx.away ? null : (await ctx.api.get(HEALTH, { persist: false }, signal)).health;
@@ -81,7 +81,7 @@ function healthCard(health) {
 }
 
 function render(ctx, data) {
-  if (data.absent) return data.absent;
+  if (ctx.sample) return empty('The sample has no archive', h('p', {}, 'Archive references and their health need an API.'));
   const rows = (data.references || []).map((one) => {
     const reference = one.final_reporting_immutable_archive_reference || one;
     return { key: one.session_id, cells: [

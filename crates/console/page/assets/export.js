@@ -10,7 +10,7 @@ const MAKE = `${AD}/final-reporting-auditor-export`;
 const PLANS = `${MAKE}/delivery-retry-plan`;
 
 async function load(ctx, signal, update) {
-  if (ctx.sample) { update({ exports: [], absent: empty('The sample has no exports', h('p', {}, 'Auditor exports, their deliveries and retry plans need an API.')) }); return; }
+  if (ctx.sample) { update({}); return; }
   const [exports, deliveries, plans] = await Promise.all([
     ctx.api.get(B, { metadata_kind: KIND.export, limit: 50 }, signal),
     ctx.api.get(B, { metadata_kind: KIND.delivery, limit: 200 }, signal),
@@ -101,8 +101,8 @@ function planCard(ctx, plan) {
 }
 
 function render(ctx, data) {
+  if (ctx.sample) return empty('The sample has no exports', h('p', {}, 'Auditor exports, their deliveries and retry plans need an API.'));
   if (!data.exports) return waiting();
-  if (data.absent) return data.absent;
   const state = (one) => {
     const own = data.deliveries.filter((delivery) => delivery.export_id === one.export_id);
     const good = own.find((delivery) => delivery.delivery_success);
