@@ -709,7 +709,7 @@ pub struct RoutesQuery {
     offset: Option<u64>,
     /// `newest` (default), `urgency` (what waits for an answer first, by deadline), `deadline`, `owner`, `provider` or
     /// `schedule_id`; a `-` in front turns it around.
-    #[schemars(regex(pattern = "^-?(newest|urgency|deadline|owner|provider|schedule_id)$"))]
+    #[schemars(regex(pattern = "^(-?(newest|urgency|deadline|owner|provider|schedule_id))?$"))]
     sort: Option<String>,
     /// `next_cursor` of an earlier page, which was sorted in the same way.
     cursor: Option<String>,
@@ -766,7 +766,7 @@ pub struct SummaryQuery {
     /// `current` (default), or `all` for earlier cycles as well.
     cycle: Option<String>,
     /// `owner` (default), `provider`, `schedule_id` or `category`.
-    #[schemars(regex(pattern = "^(owner|provider|schedule_id|category)$"))]
+    #[schemars(regex(pattern = "^(owner|provider|schedule_id|category)?$"))]
     by: Option<String>,
     /// Most groups; 50 when it is left out.
     #[schemars(range(min = 1, max = 500))]
