@@ -103,7 +103,8 @@ export async function open(browser, url, { theme = 'light', width = 1440, height
   });
   await page.addInitScript((who) => {
     document.addEventListener('securitypolicyviolation', (event) => console.error(`Content Security Policy: ${event.violatedDirective} ${event.blockedURI}`));
-    if (who && !localStorage.getItem('cavra-name')) localStorage.setItem('cavra-name', who);
+    // An empty page has no storage.
+    if (who && location.protocol !== 'about:' && !localStorage.getItem('cavra-name')) localStorage.setItem('cavra-name', who);
   }, name);
   await page.goto(url);
   return page;
