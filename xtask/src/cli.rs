@@ -72,6 +72,10 @@ enum Command {
     /// and the packages of xtask/e2e/requirements.txt in target/e2e/venv. Then starts `cavra api` on a free port with
     /// a new database and fixtures/quickstart.json, sends the requests, stops the server with SIGTERM and expects exit
     /// code 0. Checks and volume are in xtask/e2e/schemathesis.toml. Nothing is skipped: what is missing is an error.
+    ///
+    /// After that the tests of xtask/e2e/identity run, against an OpenID provider and with a browser on loopback. They
+    /// need npm, chromium and openssl, which are installed from Debian where they are missing, and the packages of
+    /// package-lock.json there, in target/e2e/identity.
     E2e {
         /// Test this program instead of building `cavra`
         #[arg(long, value_name = "PATH")]

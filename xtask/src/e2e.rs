@@ -1,5 +1,5 @@
-//! `cargo xtask e2e`: a real server, driven by Schemathesis from the server's own OpenAPI document, and by the example of
-//! a delivery worker; then the console in a real browser (`console.rs`).
+//! `cargo xtask e2e`: a real server, driven by Schemathesis from the server's own OpenAPI document, by the example of a
+//! delivery worker, with a real OpenID provider (`identity.rs`), and by the console in a real browser (`console.rs`).
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -9,6 +9,8 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+
+mod identity;
 
 use crate::golden::{self, Build};
 use crate::process::{self, Background};
@@ -58,6 +60,13 @@ pub fn run(workspace: &Workspace, server: &Server, seed: u64) -> anyhow::Result<
     step("e2e: requests", again, || {
         drive(workspace, &python, &program, seed)
     })?;
+    println!("\nthe server answered as its OpenAPI document says");
+    let tools = step("e2e: OpenID provider and browser", again, || {
+        identity::environment(workspace)
+    })?;
+    step("e2e: identity", again, || {
+        identity::run(workspace, &tools, &program)
+    })?;
     let tools = step("e2e: browser", again, || console::environment(workspace))?;
     let sample = step("e2e: sample", again, || {
         let build = match server {
@@ -68,9 +77,7 @@ pub fn run(workspace: &Workspace, server: &Server, seed: u64) -> anyhow::Result<
     })?;
     step("e2e: console", again, || {
         console::run(workspace, &tools, &program, &sample)
-    })?;
-    println!("\nthe server answered as its OpenAPI document says");
-    Ok(())
+    })
 }
 
 /// The Python of an environment with what [`REQUIREMENTS`] lists.

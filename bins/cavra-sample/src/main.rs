@@ -11,6 +11,7 @@ use cavra_app::{App, Settings};
 use cavra_domain::id::{IdSource, SequentialIds};
 use cavra_domain::time::{Clock, FixedClock, Timestamp};
 use cavra_http::{Limits, ServeOptions, ServerInfo};
+use cavra_rbac::Access;
 use cavra_storage::sqlite::SqliteStore;
 use clap::Parser;
 
@@ -48,7 +49,7 @@ fn main() -> anyhow::Result<()> {
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
-    let listener = cavra_http::bind(arguments.listen)?;
+    let listener = cavra_http::bind(arguments.listen, &Access::OpenLocal)?;
     let (clock, ids): (Arc<dyn Clock>, Arc<dyn IdSource>) = match arguments.frozen_clock {
         Some(at) => (Arc::new(FixedClock(at)), Arc::new(SequentialIds::default())),
         None => (Arc::new(SystemClock), Arc::new(SystemIds::default())),
@@ -67,6 +68,7 @@ fn main() -> anyhow::Result<()> {
         hosts: std::collections::BTreeSet::new(),
         ids,
         clock,
+        access: Access::OpenLocal,
     };
     let options = ServeOptions {
         workers: 2,

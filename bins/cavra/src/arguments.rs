@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,7 +58,8 @@ pub(crate) enum Command {
 /// What `cavra api` may be told on the command line, in the environment, or in a file.
 #[derive(Debug, Args)]
 pub(crate) struct Api {
-    /// Address to listen on; it must be this machine's own. Port 0 picks a free one [default: 127.0.0.1:8000]
+    /// Address to listen on; without an identity provider it must be this machine's own. Port 0 picks a free one
+    /// [default: 127.0.0.1:8000]
     #[arg(long, env = "CAVRA_LISTEN")]
     pub(crate) listen: Option<SocketAddr>,
     /// Database file [default: cavra.db]
@@ -105,6 +107,21 @@ pub(crate) struct Api {
         value_delimiter = ','
     )]
     pub(crate) allowed_hosts: Vec<String>,
+    /// The OpenID provider whose tokens prove who calls, as a JSON or YAML file
+    #[arg(long, env = "CAVRA_APPROVAL_OIDC_CONFIG", value_name = "FILE")]
+    pub(crate) oidc_config: Option<OsString>,
+    /// Which groups have which rights, as a JSON or YAML file
+    #[arg(long, env = "CAVRA_APPROVAL_RBAC_FILE", value_name = "FILE")]
+    pub(crate) rbac_file: Option<OsString>,
+    /// Let everybody read without a token; writes need one all the same
+    #[arg(
+        long,
+        env = "CAVRA_ANONYMOUS_READ",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub(crate) anonymous_read: Option<bool>,
     /// Worker threads [default: the machine's cores]
     #[arg(long, env = "CAVRA_WORKERS", value_name = "COUNT")]
     pub(crate) workers: Option<usize>,

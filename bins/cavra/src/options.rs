@@ -1,6 +1,7 @@
 //! Options of `cavra api`: the command line goes before the environment, both before the file, all before the
 //! defaults.
 
+use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,10 @@ use serde::Deserialize;
 use crate::arguments::{Api, LogFormat};
 
 /// The file's options; unknown ones are refused.
+#[expect(
+    clippy::struct_field_names,
+    reason = "fields are named like the options, and one of those is a file"
+)]
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -26,6 +31,9 @@ struct File {
     cors_origins: Option<Vec<String>>,
     public_api_base_url: Option<String>,
     allowed_hosts: Option<Vec<String>>,
+    oidc_config: Option<PathBuf>,
+    rbac_file: Option<PathBuf>,
+    anonymous_read: Option<bool>,
     workers: Option<usize>,
     log: Option<String>,
     log_format: Option<LogFormat>,
@@ -41,24 +49,15 @@ pub(crate) struct Options {
     pub(crate) cors_origins: Vec<String>,
     pub(crate) public_api_base_url: String,
     pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) oidc_config: Option<PathBuf>,
+    pub(crate) rbac_file: Option<PathBuf>,
+    pub(crate) anonymous_read: bool,
     pub(crate) workers: usize,
     pub(crate) log: String,
     pub(crate) log_format: LogFormat,
 }
 
-/// The identity options of the published system. This version cannot honour them, and must not run open as if
-/// they were not there.
-const IDENTITY: [&str; 2] = ["CAVRA_APPROVAL_OIDC_CONFIG", "CAVRA_APPROVAL_RBAC_FILE"];
-
 pub(crate) fn options(api: Api) -> anyhow::Result<Options> {
-    for name in IDENTITY {
-        if std::env::var_os(name).is_some_and(|value| !value.is_empty()) {
-            bail!(
-                "`{name}` is set, and this version cannot verify identities yet: it would run open. Unset it to run in \
-                 open local mode on this machine"
-            );
-        }
-    }
     let file = api
         .config
         .as_deref()
@@ -83,6 +82,11 @@ pub(crate) fn options(api: Api) -> anyhow::Result<Options> {
             .map(|name| name.trim().to_owned())
             .filter(|name| !name.is_empty())
             .collect()
+    };
+    // As published, an empty name is none.
+    let path_of = |given: Option<OsString>, file: Option<PathBuf>| {
+        let path = given.map(PathBuf::from).or(file);
+        path.filter(|path| !path.as_os_str().is_empty())
     };
     let defaults = ScheduleSettings::default();
     let workers = api
@@ -123,6 +127,9 @@ pub(crate) fn options(api: Api) -> anyhow::Result<Options> {
             .or(file.public_api_base_url)
             .unwrap_or_default(),
         allowed_hosts: names(api.allowed_hosts, file.allowed_hosts),
+        oidc_config: path_of(api.oidc_config, file.oidc_config),
+        rbac_file: path_of(api.rbac_file, file.rbac_file),
+        anonymous_read: api.anonymous_read.or(file.anonymous_read).unwrap_or(false),
         workers,
         log: api.log.or(file.log).unwrap_or_else(|| "info".to_owned()),
         log_format: api.log_format.or(file.log_format).unwrap_or(LogFormat::Text),
@@ -165,7 +172,8 @@ mod tests {
         let file: File = toml::from_str(
             "listen = \"127.0.0.1:1\"\ndatabase = \"x.db\"\nimport = [\"a\"]\nschedule = [\"b\"]\ndrill_history = \"c\"\n\
              backend_mode = \"promoted\"\ndue_soon_days = 1.5\nhistory_max_age_days = 2.0\ncors_origins = [\"https://d\"]\n\
-             public_api_base_url = \"https://e\"\nallowed_hosts = [\"f\"]\nworkers = 3\nlog = \"warn\"\nlog_format = \"json\"",
+             public_api_base_url = \"https://e\"\nallowed_hosts = [\"f\"]\noidc_config = \"g\"\n\
+             rbac_file = \"h\"\nanonymous_read = true\nworkers = 3\nlog = \"warn\"\nlog_format = \"json\"",
         )
         .unwrap();
         assert_eq!((file.workers, file.log_format), (Some(3), Some(LogFormat::Json)));

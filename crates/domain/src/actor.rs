@@ -9,6 +9,9 @@ use crate::route::MAX_NAME_CHARS;
 /// Issuer of the names that are given in open local mode, where nobody verifies them.
 pub const LOCAL_ISSUER: &str = "local";
 
+/// Issuer of the names of callers who may read without a token.
+pub const ANONYMOUS_ISSUER: &str = "anonymous";
+
 /// The person or system behind an action.
 ///
 /// A verified actor is a pair of issuer and subject out of a token; a local one is only what the request says,
@@ -35,11 +38,24 @@ impl Actor {
     /// # Errors
     /// [`NotPublicSafe`] when the name is.
     pub fn local(field: &'static str, name: &str) -> Result<Self, NotPublicSafe> {
+        Self::unverified(LOCAL_ISSUER, field, name)
+    }
+
+    /// Somebody without a token, where readers need none: the name in the request, unverified. Only answers show
+    /// it; nothing is written for such a caller.
+    ///
+    /// # Errors
+    /// [`NotPublicSafe`] when the name is.
+    pub fn anonymous(field: &'static str, name: &str) -> Result<Self, NotPublicSafe> {
+        Self::unverified(ANONYMOUS_ISSUER, field, name)
+    }
+
+    fn unverified(issuer: &str, field: &'static str, name: &str) -> Result<Self, NotPublicSafe> {
         let name = Text::parse(Field::line(field, MAX_NAME_CHARS), name.trim())?;
         Ok(Self {
             subject: name.clone(),
             actor: name,
-            issuer: Text::parse(Field::line("issuer", MAX_NAME_CHARS), LOCAL_ISSUER)?,
+            issuer: Text::parse(Field::line("issuer", MAX_NAME_CHARS), issuer)?,
             groups: Vec::new(),
             repository: None,
             verified: false,

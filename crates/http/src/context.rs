@@ -11,6 +11,7 @@ use actix_web::{FromRequest, HttpRequest};
 use cavra_app::once::{KeyedRequest, RequestDigest};
 use cavra_domain::time::Timestamp;
 use cavra_rbac::Caller;
+use serde_json::json;
 
 use crate::error::{Code, Problem};
 
@@ -52,7 +53,7 @@ impl RequestContext {
     /// Reads the headers of a request for an operation that takes a body.
     pub(crate) fn of(
         request: &ServiceRequest,
-        caller: Caller,
+        caller: &Caller,
         operation: &'static str,
     ) -> Result<Arc<Self>, Problem> {
         let minimal = minimal(request.headers());
@@ -95,9 +96,14 @@ impl RequestContext {
 }
 
 /// Whose keys they are: nobody uses up, or learns of, another's.
-fn scope(caller: Caller) -> String {
+fn scope(caller: &Caller) -> String {
     match caller {
         Caller::Local => "local".to_owned(),
+        Caller::Anonymous => "anonymous".to_owned(),
+        Caller::Verified(verified) => {
+            let identity = verified.identity();
+            json!([identity.issuer().as_str(), identity.subject().as_str()]).to_string()
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How long a caller should wait before it tries again, in seconds.
-const RETRY_AFTER_SECONDS: &str = "2";
+const RETRY_AFTER_SECONDS: u64 = 2;
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:literal, $title:literal;)*) => {
@@ -59,6 +59,20 @@ codes! {
     UnknownKey = "unknown_key", 400, "A key is not known";
     /// A body that claims an identity.
     ActorInBody = "actor_in_body", 400, "Identity never comes from a body";
+    /// A token in several places, or several tokens in one.
+    InvalidRequest = "invalid_request", 400, "The request carries its token in a way that is not understood";
+    /// The operation needs a token.
+    TokenRequired = "token_required", 401, "A bearer token is needed";
+    /// The token proves nobody.
+    InvalidToken = "invalid_token", 401, "The token is not valid";
+    /// Proven, and without the right.
+    InsufficientScope = "insufficient_scope", 403, "The caller may not do this";
+    /// A write with a session's cookie that does not come from the console's own page.
+    CrossSite = "cross_site", 403, "The request does not come from the console's own page";
+    /// The sign-in did not work.
+    SignInFailed = "sign_in_failed", 403, "The sign-in did not work";
+    /// Nobody can sign in with a browser.
+    NoSignIn = "sign_in_not_configured", 404, "Sign-in is not configured";
     /// No such path.
     NotFound = "not_found", 404, "There is nothing here";
     /// The request names something that does not exist.
@@ -93,6 +107,8 @@ codes! {
     KeyReused = "idempotency_key_reused", 422, "The idempotency key was used for another request";
     /// An import holds records that cannot be taken.
     ImportRefused = "import_refused", 422, "Records cannot be taken";
+    /// Too many bad tokens from there.
+    TooManyRequests = "too_many_requests", 429, "Too many requests with a bad token";
     /// The service failed.
     Internal = "internal", 500, "The service failed";
     /// The service cannot answer now.
@@ -161,6 +177,10 @@ enum More {
     Import(Box<ImportReport>),
     /// The methods that a path serves.
     Allow(String),
+    /// Seconds until it makes sense to try again.
+    RetryAfter(u64),
+    /// The permission that a caller lacks.
+    Needs(&'static str),
 }
 
 impl Problem {
@@ -203,6 +223,34 @@ impl Problem {
         self
     }
 
+    /// When a 429 or 503 may be tried again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.more = Some(Box::new(More::RetryAfter(seconds)));
+        self
+    }
+
+    /// The permission that a 403 names.
+    #[must_use]
+    pub fn needing(mut self, permission: &'static str) -> Self {
+        self.more = Some(Box::new(More::Needs(permission)));
+        self
+    }
+
+    /// The challenge of RFC 6750 3: without an error where there was no token.
+    fn challenge(&self) -> Option<String> {
+        match (self.code, self.more.as_deref()) {
+            (Code::TokenRequired, _) => Some("Bearer".to_owned()),
+            (Code::InsufficientScope, Some(More::Needs(permission))) => Some(format!(
+                "Bearer error=\"insufficient_scope\", scope=\"{permission}\""
+            )),
+            (Code::InvalidRequest | Code::InvalidToken | Code::InsufficientScope, _) => {
+                Some(format!("Bearer error=\"{}\"", self.code.as_str()))
+            }
+            _ => None,
+        }
+    }
+
     /// The code.
     pub const fn code(&self) -> Code {
         self.code
@@ -218,7 +266,7 @@ impl Problem {
         let (mut counts, mut outcomes, mut report, mut allow) = (None, None, None, None);
         let mut difference = None;
         match self.more.as_deref() {
-            None => {}
+            None | Some(More::RetryAfter(_) | More::Needs(_)) => {}
             Some(More::Bulk(of, blocked)) => (counts, outcomes) = (Some(*of), Some(blocked.clone())),
             Some(More::Difference(found)) => difference = Some(found.clone()),
             Some(More::Import(found)) => report = Some(found.clone()),
@@ -239,8 +287,15 @@ impl Problem {
         };
         let mut response = HttpResponse::build(self.status_code());
         response.content_type("application/problem+json");
-        if self.code == Code::Unavailable {
-            response.insert_header((header::RETRY_AFTER, RETRY_AFTER_SECONDS));
+        if matches!(self.code, Code::Unavailable | Code::TooManyRequests) {
+            let seconds = match self.more.as_deref() {
+                Some(More::RetryAfter(seconds)) => *seconds,
+                _ => RETRY_AFTER_SECONDS,
+            };
+            response.insert_header((header::RETRY_AFTER, seconds));
+        }
+        if let Some(challenge) = self.challenge() {
+            response.insert_header((header::WWW_AUTHENTICATE, challenge));
         }
         if let Some(methods) = allow {
             response.insert_header((header::ALLOW, methods.as_str()));

@@ -262,8 +262,8 @@ fn query_message(error: &actix_web::error::QueryPayloadError) -> String {
     }
 }
 
-/// The caller, whom the table's permission let in.
-#[derive(Debug, Clone, Copy)]
+/// The caller, whom the table's permission let in. `Caller::may` tells what else the caller may do.
+#[derive(Debug, Clone)]
 pub(crate) struct Permitted(pub(crate) Caller);
 
 impl FromRequest for Permitted {
@@ -272,7 +272,7 @@ impl FromRequest for Permitted {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         // Set by the middleware for operations that name a permission, and only then.
-        let caller = request.extensions().get::<Caller>().copied();
+        let caller = request.extensions().get::<Caller>().cloned();
         let missing = || Problem::new(Code::Internal, "the operation names no permission").into();
         std::future::ready(caller.map(Self).ok_or_else(missing))
     }

@@ -22,6 +22,7 @@ use futures_util::future::select;
 use thiserror::Error;
 use tokio::signal::unix::{SignalKind, signal};
 
+mod authenticate;
 mod context;
 pub mod error;
 mod extract;
@@ -55,6 +56,8 @@ pub struct ServerInfo {
     pub ids: Arc<dyn IdSource>,
     /// The time in request ids.
     pub clock: Arc<dyn Clock>,
+    /// How callers are known.
+    pub access: Access,
 }
 
 /// How to serve.
@@ -64,7 +67,7 @@ pub struct ServeOptions {
     pub workers: usize,
     /// What requests may cost.
     pub limits: Limits,
-    /// Host names beside those of the loopback address.
+    /// Host names beside those of the address listened on and of the sign-in.
     pub allowed_hosts: Vec<String>,
 }
 
@@ -74,7 +77,7 @@ pub enum ServeError {
     /// Open local mode beyond this machine.
     #[error(
         "`{0}` is not a loopback address: without an identity provider the service only listens on this machine; \
-         use 127.0.0.1"
+         use 127.0.0.1, or configure one with CAVRA_APPROVAL_OIDC_CONFIG"
     )]
     NotLoopback(SocketAddr),
     /// An origin that is none.
@@ -138,10 +141,10 @@ impl std::fmt::Debug for Listening {
 /// Takes the address: before anything else, so that a start which cannot succeed touches no database.
 ///
 /// # Errors
-/// [`ServeError`] when the address is not loopback or not free.
-pub fn bind(listen: SocketAddr) -> Result<TcpListener, ServeError> {
+/// [`ServeError`] when the address is not free, or not loopback where nobody is verified.
+pub fn bind(listen: SocketAddr, access: &Access) -> Result<TcpListener, ServeError> {
     // Nothing is configured that could verify anybody, so only this machine may ask.
-    if !listen.ip().is_loopback() {
+    if matches!(access, Access::OpenLocal) && !listen.ip().is_loopback() {
         return Err(ServeError::NotLoopback(listen));
     }
     TcpListener::bind(listen).map_err(|source| ServeError::Listen {
@@ -171,17 +174,21 @@ pub fn serve(
     });
     info.hosts
         .extend(options.allowed_hosts.iter().map(|host| host.to_ascii_lowercase()));
+    if let Access::Identity(guard) = &info.access {
+        info.hosts
+            .extend(guard.redirect_host().map(str::to_ascii_lowercase));
+    }
     for origin in &info.cors_origins {
         check_origin(origin)?;
     }
     let limits = options.limits;
+    let access = web::Data::new(info.access.clone());
     let info = web::Data::new(info);
     let live = live::Live::new();
     actix_web::rt::spawn(Arc::clone(&live).watch(app.clone()));
     let news = web::Data::from(Arc::clone(&live));
     let app = web::Data::new(app);
     let metrics = web::Data::new(Metrics::default());
-    let access = web::Data::new(Access::OpenLocal);
     let server = HttpServer::new(move || {
         WebApp::new()
             .app_data(app.clone())

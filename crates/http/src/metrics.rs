@@ -38,6 +38,16 @@ struct RouteState {
     state: State,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Refusal {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Renewal {
+    result: &'static str,
+}
+
 /// What the service counts about itself.
 #[derive(Debug)]
 pub struct Metrics {
@@ -46,6 +56,10 @@ pub struct Metrics {
     seconds: Family<Operation, Histogram>,
     routes: Family<RouteState, Gauge<u64, AtomicU64>>,
     breached: Gauge<u64, AtomicU64>,
+    refusals: Family<Refusal, Counter>,
+    renewals: Family<Renewal, Gauge<u64, AtomicU64>>,
+    key_age: Gauge<u64, AtomicU64>,
+    sessions: Gauge<u64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -70,12 +84,37 @@ impl Default for Metrics {
             "Current routes past their deadline",
             breached.clone(),
         );
+        let refusals = Family::<Refusal, Counter>::default();
+        let renewals = Family::<Renewal, Gauge<u64, AtomicU64>>::default();
+        let key_age = Gauge::<u64, AtomicU64>::default();
+        let sessions = Gauge::<u64, AtomicU64>::default();
+        registry.register(
+            "identity_refusals",
+            "Refused requests by reason",
+            refusals.clone(),
+        );
+        registry.register(
+            "identity_key_renewals",
+            "How often the identity provider's keys were asked for since the start, by result",
+            renewals.clone(),
+        );
+        registry.register_with_unit(
+            "identity_key_age",
+            "Age of the identity provider's keys",
+            Unit::Seconds,
+            key_age.clone(),
+        );
+        registry.register("identity_sessions", "Sessions that are kept", sessions.clone());
         Self {
             registry,
             requests,
             seconds,
             routes,
             breached,
+            refusals,
+            renewals,
+            key_age,
+            sessions,
         }
     }
 }
@@ -87,6 +126,24 @@ impl Metrics {
         self.seconds
             .get_or_create(&Operation { operation })
             .observe(seconds);
+    }
+
+    /// Counts a refusal.
+    pub(crate) fn refused(&self, reason: &'static str) {
+        self.refusals.get_or_create(&Refusal { reason }).inc();
+    }
+
+    /// Takes over what is known of the identity side.
+    pub(crate) fn identity(&self, stats: cavra_rbac::Stats) {
+        for (result, count) in [
+            ("renewed", stats.provider.renewed),
+            ("failed", stats.provider.failed),
+        ] {
+            self.renewals.get_or_create(&Renewal { result }).set(count);
+        }
+        self.key_age.set(stats.provider.age_seconds.unwrap_or(0));
+        self.sessions
+            .set(u64::try_from(stats.sessions).unwrap_or(u64::MAX));
     }
 
     /// The metrics as text.

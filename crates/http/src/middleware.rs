@@ -9,15 +9,16 @@ use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, web};
 use cavra_app::App;
-use cavra_rbac::{Access, Caller};
+use cavra_rbac::{Access, subject_hash};
 use tracing::Instrument as _;
 
 use crate::ServerInfo;
+use crate::authenticate::{RequestName, permit};
 use crate::context::{KEY_EXPIRES, REQUEST, RequestContext};
 use crate::error::{Code, Problem};
 use crate::handlers::GivenBefore;
 use crate::metrics::Metrics;
-use crate::routes::operation;
+use crate::routes::{Operation, is_open, operation};
 
 /// The header that carries the request id, both ways.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -81,6 +82,48 @@ async fn called<B: MessageBody>(
     answered.map(ServiceResponse::map_into_left_body)
 }
 
+/// Whether the request may go on: the host is served, and the caller has the permission of the operation. Gives what
+/// goes with it beside its body.
+async fn admit(
+    info: &ServerInfo,
+    access: &Access,
+    row: Option<&Operation>,
+    request: &ServiceRequest,
+    span: &tracing::Span,
+) -> Result<Option<Arc<RequestContext>>, Problem> {
+    if !host_name(request).is_some_and(|host| info.hosts.contains(&host)) {
+        return Err(Problem::new(
+            Code::HostNotAllowed,
+            "this host name is not served; `allowed_hosts` lists further ones",
+        ));
+    }
+    let open = match row {
+        Some(row) => row.permission.is_none(),
+        // Whoever proves nothing learns nothing of what else is or is not there.
+        None => {
+            matches!(access, Access::OpenLocal) || request.match_pattern().is_some_and(|path| is_open(&path))
+        }
+    };
+    if open {
+        return Ok(None);
+    }
+    let permission = row.and_then(|row| row.permission);
+    let caller = permit(access, request.request(), permission)
+        .instrument(span.clone())
+        .await?;
+    if let Some(caller) = caller.verified() {
+        let identity = caller.identity();
+        let hash = subject_hash(identity.issuer().as_str(), identity.subject().as_str());
+        span.record("subject_hash", hash);
+    }
+    let context = row
+        .filter(|row| row.takes_body())
+        .map(|row| RequestContext::of(request, &caller, row.id))
+        .transpose()?;
+    request.extensions_mut().insert(caller);
+    Ok(context)
+}
+
 /// The outermost middleware inside CORS.
 pub(crate) async fn around(
     info: web::Data<ServerInfo>,
@@ -96,27 +139,13 @@ pub(crate) async fn around(
         .and_then(|pattern| operation(request.method().as_str(), &pattern));
     let name = row.map_or("none", |row| row.id);
     let begun = tokio::time::Instant::now();
-    let span = tracing::info_span!("request", request_id = %id, method = %request.method(), operation = name);
+    let span = tracing::info_span!("request", request_id = %id, method = %request.method(), operation = name, subject_hash = tracing::field::Empty);
 
-    let allowed = if host_name(&request).is_some_and(|host| info.hosts.contains(&host)) {
-        match row.and_then(|row| row.permission) {
-            None => Ok(None),
-            Some(permission) => match access.decide(Caller::Local, permission) {
-                Ok(()) => {
-                    request.extensions_mut().insert(Caller::Local);
-                    row.filter(|row| row.takes_body())
-                        .map(|row| RequestContext::of(&request, Caller::Local, row.id))
-                        .transpose()
-                }
-                Err(_) => Err(Problem::new(Code::NotFound, "not for this caller")),
-            },
-        }
-    } else {
-        Err(Problem::new(
-            Code::HostNotAllowed,
-            "this host name is not served; the service is for this machine",
-        ))
-    };
+    request.extensions_mut().insert(RequestName {
+        id: id.clone(),
+        operation: name,
+    });
+    let allowed = admit(&info, &access, row, &request, &span).await;
     let mut response = match allowed {
         Err(problem) => request.into_response(problem.respond(&id)),
         // The framework wants the only handle to the request here, so nothing of it is kept.

@@ -23,7 +23,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Code, ProblemDocument};
 use crate::handlers::evidence::IMPORT_TYPES;
-use crate::routes::{Body, EVERYWHERE, Operation, Output, TABLE, WITH_BODY};
+use crate::routes::{Body, EVERYWHERE, Method, Operation, Output, TABLE, WITH_BODY, WITH_PERMISSION};
 
 /// The document; made once.
 static DOCUMENT: LazyLock<Value> = LazyLock::new(build);
@@ -97,6 +97,7 @@ fn build() -> Value {
     ] {
         schemas.extend(definitions);
     }
+    let responses = shared_problems(&mut paths);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -107,8 +108,39 @@ fn build() -> Value {
         },
         "servers": [{ "url": "/" }],
         "paths": paths,
-        "components": { "schemas": schemas },
+        "components": { "schemas": schemas, "responses": responses, "securitySchemes": {
+            "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                "description": "An access token of the configured OpenID provider." },
+            "session": { "type": "apiKey", "in": "cookie", "name": crate::authenticate::SESSION_COOKIE,
+                "description": "The session of a browser that has signed in; writes also need X-CSRF-Token." },
+        } },
     })
+}
+
+/// Takes the problems out of the operations: many operations have the same ones, and each is described once.
+fn shared_problems(paths: &mut BTreeMap<&str, Map<String, Value>>) -> BTreeMap<String, Value> {
+    let mut shared: BTreeMap<String, Value> = BTreeMap::new();
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let operations = paths.values_mut().flat_map(|operations| operations.values_mut());
+    let responses = operations.filter_map(|operation| operation.get_mut("responses")?.as_object_mut());
+    for (status, response) in responses.flatten() {
+        if response.pointer("/content/application~1problem+json").is_none() {
+            continue;
+        }
+        let name = names.entry(response.to_string()).or_insert_with(|| {
+            let first = format!("Problem{status}");
+            let mut name = first.clone();
+            let mut number = 1;
+            while shared.contains_key(&name) {
+                number += 1;
+                name = format!("{first}-{number}");
+            }
+            shared.insert(name.clone(), response.clone());
+            name
+        });
+        *response = json!({ "$ref": format!("#/components/responses/{name}") });
+    }
+    shared
 }
 
 fn describe(operation: &Operation, generators: &mut Generators, problem: &Schema) -> Value {
@@ -117,6 +149,11 @@ fn describe(operation: &Operation, generators: &mut Generators, problem: &Schema
     described.insert("summary".into(), json!(operation.summary));
     if let Some(permission) = operation.permission {
         described.insert("x-cavra-permission".into(), json!(permission.as_str()));
+        // The empty one stands for open local mode, and for reading where that needs no token.
+        described.insert(
+            "security".into(),
+            json!([{ "bearer": [] }, { "session": [] }, {}]),
+        );
     }
     let parameters = parameters(operation, generators);
     if !parameters.is_empty() {
@@ -236,19 +273,11 @@ fn headers(operation: &Operation) -> Vec<Value> {
     if matches!(operation.output, Output::Events) {
         let description =
             "The `id` of the last event that the caller has; browsers send it when they come back.";
-        fields.push(field(
-            "Last-Event-ID",
-            description,
-            json!({ "type": "string" }),
-        ));
+        fields.push(field("Last-Event-ID", description, json!({ "type": "string" })));
     }
     if CONDITIONAL.contains(&operation.id) {
         let description = "Entity tags that the caller has; 304 when nothing but ages has changed since.";
-        fields.push(field(
-            "If-None-Match",
-            description,
-            json!({ "type": "string" }),
-        ));
+        fields.push(field("If-None-Match", description, json!({ "type": "string" })));
     }
     fields
 }
@@ -283,18 +312,34 @@ fn responses(operation: &Operation, generators: &mut Generators, problem: &Schem
         Output::Text(media) => json!({ (media): { "schema": { "type": "string" } } }),
         // What an event holds, no schema of this version can say.
         Output::Events => json!({ "text/event-stream": {} }),
+        Output::Elsewhere => Value::Null,
     };
     let mut responses = Map::new();
-    responses.insert("200".into(), json!({ "description": "Done", "content": content }));
-    if CONDITIONAL.contains(&operation.id) {
+    if content.is_null() {
+        let location =
+            json!({ "description": "Where to go", "required": true, "schema": { "type": "string" } });
         responses.insert(
-            "304".into(),
-            json!({ "description": "Nothing but ages has changed" }),
+            "303".into(),
+            json!({ "description": "Elsewhere", "headers": { "Location": location } }),
         );
+    } else {
+        responses.insert("200".into(), json!({ "description": "Done", "content": content }));
+        if CONDITIONAL.contains(&operation.id) {
+            responses.insert(
+                "304".into(),
+                json!({ "description": "Nothing but ages has changed" }),
+            );
+        }
     }
     let mut codes: BTreeSet<Code> = EVERYWHERE.iter().chain(operation.problems).copied().collect();
     if !matches!(operation.body, Body::None) {
         codes.extend(WITH_BODY);
+    }
+    if operation.permission.is_some() {
+        codes.extend(WITH_PERMISSION);
+        if operation.method == Method::Post {
+            codes.insert(Code::CrossSite);
+        }
     }
     let mut by_status: BTreeMap<u16, Vec<Code>> = BTreeMap::new();
     for code in codes {
@@ -309,11 +354,18 @@ fn responses(operation: &Operation, generators: &mut Generators, problem: &Schem
                 "allOf": [problem, { "properties": { "code": { "enum": names } } }],
             } } },
         });
-        if status == Code::Unavailable.status()
+        if [Code::Unavailable.status(), Code::TooManyRequests.status()].contains(&status)
             && let Some(response) = response.as_object_mut()
         {
             response.insert("headers".into(), json!({
                 "Retry-After": { "description": "Seconds to wait", "required": true, "schema": { "type": "integer" } },
+            }));
+        }
+        if status == Code::InvalidToken.status()
+            && let Some(response) = response.as_object_mut()
+        {
+            response.insert("headers".into(), json!({
+                "WWW-Authenticate": { "description": "RFC 6750", "required": true, "schema": { "type": "string" } },
             }));
         }
         responses.insert(status.to_string(), response);

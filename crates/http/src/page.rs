@@ -24,6 +24,11 @@ fn named(path: &str) -> Option<&'static File> {
     files().iter().find(|file| file.path == path)
 }
 
+/// Whether a path is one of the page's.
+pub(crate) fn serves(path: &str) -> bool {
+    named(path).is_some()
+}
+
 /// Registers every file.
 pub(crate) fn register(config: &mut ServiceConfig) {
     for path in files().iter().map(address).chain(["/".to_owned()]) {

@@ -22,7 +22,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Problem};
-use crate::handlers::{acknowledgements, console, events, evidence, notifications, operations, release};
+use crate::handlers::{
+    acknowledgements, console, events, evidence, notifications, operations, release, sign_in,
+};
 use crate::wire;
 
 /// A method of the table.
@@ -71,6 +73,8 @@ pub(crate) enum Output {
     Text(&'static str),
     /// A stream of server-sent events.
     Events,
+    /// Another address (303).
+    Elsewhere,
 }
 
 /// One operation.
@@ -158,6 +162,15 @@ pub(crate) const EVERYWHERE: &[Code] = &[
     Code::HostNotAllowed,
     Code::Internal,
     Code::Unavailable,
+];
+
+/// Problems of any operation with a permission, where identity is configured.
+pub(crate) const WITH_PERMISSION: &[Code] = &[
+    Code::InvalidRequest,
+    Code::TokenRequired,
+    Code::InvalidToken,
+    Code::InsufficientScope,
+    Code::TooManyRequests,
 ];
 
 /// Problems of any operation with a JSON body, beside [`EVERYWHERE`].
@@ -556,7 +569,7 @@ pub(crate) static TABLE: &[Operation] = &[
         query: schema::<wire::NoQuery>,
         body: Body::None,
         output: Output::Json(schema::<console::Session>),
-        problems: &[],
+        problems: &[Code::InvalidRequest, Code::InvalidToken, Code::TooManyRequests],
         handler: || web::get().to(console::session),
     },
     Operation {
@@ -571,6 +584,63 @@ pub(crate) static TABLE: &[Operation] = &[
         output: Output::Events,
         problems: &[],
         handler: || web::get().to(events::events),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/console/security-boundary",
+        id: "securityBoundary",
+        published_name: None,
+        summary: "How callers prove who they are, and which permissions there are",
+        permission: None,
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<console::SecurityBoundary>),
+        problems: &[],
+        handler: || web::get().to(console::security_boundary),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/console/sign-in",
+        id: "signIn",
+        published_name: Some("console_sign_in"),
+        summary: "Send a browser to the identity provider",
+        permission: None,
+        query: schema::<wire::SignInQuery>,
+        body: Body::None,
+        output: Output::Elsewhere,
+        problems: &[Code::NoSignIn],
+        handler: || web::get().to(sign_in::begin),
+    },
+    Operation {
+        method: Method::Get,
+        path: cavra_rbac::CALLBACK_PATH,
+        id: "signInCallback",
+        published_name: None,
+        summary: "Take a browser back from the identity provider and begin its session",
+        permission: None,
+        query: schema::<wire::CallbackQuery>,
+        body: Body::None,
+        output: Output::Text("text/html"),
+        problems: &[Code::NoSignIn, Code::SignInFailed],
+        handler: || web::get().to(sign_in::finish),
+    },
+    Operation {
+        method: Method::Post,
+        path: "/console/sign-out",
+        id: "signOut",
+        published_name: Some("console_sign_out"),
+        summary: "End the session of a browser",
+        permission: None,
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<sign_in::SignedOut>),
+        problems: &[
+            Code::InvalidRequest,
+            Code::InvalidToken,
+            Code::CrossSite,
+            Code::TooManyRequests,
+        ],
+        handler: || web::post().to(sign_in::end),
     },
     Operation {
         method: Method::Get,
@@ -630,7 +700,7 @@ pub(crate) static TABLE: &[Operation] = &[
         id: "metrics",
         published_name: None,
         summary: "Metrics as OpenMetrics text",
-        permission: None,
+        permission: Some(Permission::EvidenceRead),
         query: schema::<wire::NoQuery>,
         body: Body::None,
         output: Output::Text("application/openmetrics-text"),
@@ -657,6 +727,17 @@ pub(crate) fn operation(method: &str, pattern: &str) -> Option<&'static Operatio
     TABLE
         .iter()
         .find(|operation| operation.path == pattern && operation.method.as_str() == method)
+}
+
+/// Whether a path is there for everybody, whatever the method.
+pub(crate) fn is_open(pattern: &str) -> bool {
+    let mut rows = TABLE
+        .iter()
+        .filter(|operation| operation.path == pattern)
+        .peekable();
+    // The page is for everybody: it shows nothing, and what it asks for is protected.
+    crate::page::serves(pattern)
+        || (rows.peek().is_some() && rows.all(|operation| operation.permission.is_none()))
 }
 
 /// The methods of a path, for `Allow`.

@@ -1,125 +1,43 @@
-//! Permissions, and who has them (contract decisions 10).
+//! Permissions, who has them, and how somebody proves who it is (contract decisions 10).
 //!
-//! Every route of the HTTP surface names one [`Permission`], or says that it is open. This version knows one way
-//! of working: [`Access::OpenLocal`], for a service that only this machine can reach, in which every caller may
-//! do everything and nobody's name is verified.
+//! Every route of the HTTP surface names one [`Permission`], or says that it is open. [`Caller::decide`] is the one
+//! decision: pure, and no unless a mapped group says yes. [`Guard`] is everything around it that has a clock or a
+//! network: it verifies bearer tokens, keeps the provider's keys, and holds the sessions of browsers.
+//!
+//! Without a configuration there is [`Access::OpenLocal`], for a service that only this machine can reach, in which
+//! every caller may do everything and nobody's name is verified.
 
-use cavra_domain::actor::Actor;
-use cavra_domain::public_safe::NotPublicSafe;
+use std::sync::Arc;
 
-macro_rules! permissions {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal;)*) => {
-        /// What somebody may do.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Permission {
-            $($(#[$doc])* $variant,)*
-        }
+mod config;
+mod fetch;
+mod file;
+mod guard;
+mod identity;
+mod keys;
+mod limit;
+mod permission;
+mod policy;
+mod provider;
+mod session;
+mod token;
 
-        impl Permission {
-            /// Every permission.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// The permission as configuration writes it.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),* }
-            }
-        }
-    };
-}
-
-permissions! {
-    /// See routes, history, dashboard, plans and packages.
-    EvidenceRead = "evidence.read";
-    /// Take records from elsewhere.
-    EvidenceImport = "evidence.import";
-    /// Make notification and escalation plans.
-    PlanCreate = "plan.create";
-    /// Acknowledge one route.
-    DrillAck = "drill.ack";
-    /// Acknowledge many routes at once.
-    DrillAckBulk = "drill.ack.bulk";
-    /// Take back acknowledgements, single and bulk.
-    DrillAckUndo = "drill.ack.undo";
-    /// Make an audit package.
-    AuditPackageCreate = "audit.package.create";
-    /// Make a final auditor export.
-    ExportCreate = "export.create";
-    /// Record what a connector did with an export.
-    DeliveryRecord = "delivery.record";
-    /// Plan which failed deliveries to retry.
-    RetryPlanCreate = "retry.plan.create";
-    /// Record where in an archive an export is.
-    ArchiveReferenceWrite = "archive.reference.write";
-    /// See how well exports are archived.
-    ArchiveHealthRead = "archive.health.read";
-    /// Store a report of it.
-    ArchiveHealthRecord = "archive.health.record";
-}
+pub use config::{CALLBACK_PATH, OidcConfig};
+pub use file::ConfigError;
+pub use guard::{Guard, Refused, SetUpError, Stats};
+pub use identity::{Caller, Identity, Verified, subject_hash};
+pub use keys::{Algorithm, KeySet, KeysError};
+pub use permission::{Permission, Role};
+pub use policy::{Denied, Grant, Policy, RepositoryRule, Scope};
+pub use provider::{KeysUnavailable, ProviderStats};
+pub use session::{Begun, Callback, Live, SignedIn, return_path};
+pub use token::{MAX_GROUPS, MAX_TOKEN_BYTES, Reason, Refusal, Rules, verify};
 
 /// How the service knows its callers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Access {
     /// Nothing is configured: open, on a loopback address only.
     OpenLocal,
-}
-
-/// Who calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caller {
-    /// Somebody on this machine, unverified.
-    Local,
-}
-
-/// The caller lacks the permission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Denied(
-    /// What was needed.
-    pub Permission,
-);
-
-impl Access {
-    /// Whether the caller may do it.
-    ///
-    /// # Errors
-    /// [`Denied`] when not.
-    pub const fn decide(self, caller: Caller, permission: Permission) -> Result<(), Denied> {
-        match (self, caller, permission) {
-            (Self::OpenLocal, Caller::Local, _) => Ok(()),
-        }
-    }
-}
-
-impl Caller {
-    /// The actor that evidence keeps. `name` is what the request says of itself, in its member `field`; a
-    /// local caller is nothing but that name.
-    ///
-    /// # Errors
-    /// [`NotPublicSafe`] when the name is.
-    pub fn actor(self, field: &'static str, name: &str) -> Result<Actor, NotPublicSafe> {
-        match self {
-            Self::Local => Actor::local(field, name),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn open_local_mode_allows_everything_and_verifies_nobody() {
-        for permission in Permission::ALL {
-            assert_eq!(
-                Access::OpenLocal.decide(Caller::Local, *permission),
-                Ok(()),
-                "{}",
-                permission.as_str()
-            );
-        }
-        let actor = Caller::Local.actor("acknowledged_by", "ana@example.org").unwrap();
-        assert_eq!(
-            (actor.issuer.as_str(), actor.subject.as_str(), actor.verified),
-            ("local", "ana@example.org", false)
-        );
-    }
+    /// Callers prove who they are.
+    Identity(Arc<Guard>),
 }

@@ -101,6 +101,8 @@ fn script(workspace: &Workspace, tools: &Tools, cavra: &Path, sample: &Path) -> 
         .env("CAVRA", cavra)
         .env("CAVRA_SAMPLE", sample)
         .env("FOLDER", run)
+        // The provider of the identity tests, where its own packages are.
+        .env("IDP", workspace.target().join("e2e/identity/idp.mjs"))
         .stdin(Stdio::null());
     Ok(command)
 }
@@ -109,7 +111,12 @@ fn script(workspace: &Workspace, tools: &Tools, cavra: &Path, sample: &Path) -> 
 pub(super) fn run(workspace: &Workspace, tools: &Tools, cavra: &Path, sample: &Path) -> anyhow::Result<()> {
     let mut command = script(workspace, tools, cavra, sample)?;
     command.args(["--test", "--test-reporter=spec", "--test-concurrency=1"]);
-    command.args(["vectors.test.mjs", "console.test.mjs", "scale.test.mjs"]);
+    command.args([
+        "vectors.test.mjs",
+        "console.test.mjs",
+        "signin.test.mjs",
+        "scale.test.mjs",
+    ]);
     wait(&mut command, "the console's tests")
 }
 

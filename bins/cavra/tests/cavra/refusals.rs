@@ -168,17 +168,71 @@ fn an_address_beyond_this_machine_is_refused() {
 #[test]
 fn an_identity_configuration_that_cannot_be_honoured_is_refused() {
     let folder = Folder::new();
-    for name in ["CAVRA_APPROVAL_OIDC_CONFIG", "CAVRA_APPROVAL_RBAC_FILE"] {
+    let start = |variables: &[(&str, &str)], said: &[&str]| {
+        let database = folder.file("cavra.db");
+        let mut command = cavra(&["api", "--listen", "127.0.0.1:0", "--database", &database]);
+        command.envs(variables.iter().copied());
+        finish(command).failed(2, said);
+        assert!(!std::path::Path::new(&database).exists(), "nothing is created");
+    };
+    let oidc = "CAVRA_APPROVAL_OIDC_CONFIG";
+    let rbac = "CAVRA_APPROVAL_RBAC_FILE";
+    start(
+        &[(oidc, "/nowhere/oidc.json")],
+        &["/nowhere/oidc.json", "does not run open"],
+    );
+    start(&[(rbac, "/nowhere/rbac.json")], &[rbac, oidc]);
+    start(&[("CAVRA_ANONYMOUS_READ", "true")], &["anonymous_read", oidc]);
+    let issuer = r#""issuer": "https://idp.example.test", "audience": "drills""#;
+    for (text, key) in [
+        ("{}".to_owned(), "object"),
+        ("{".to_owned(), "JSON"),
+        (
+            format!("{{{issuer}, \"leeway_seconds\": 3600}}"),
+            "leeway_seconds",
+        ),
+        (format!("{{{issuer}, \"algorithms\": [\"HS256\"]}}"), "algorithms"),
+        (format!("{{{issuer}, \"algorithms\": [\"none\"]}}"), "algorithms"),
+        (
+            format!("{{{issuer}, \"client_secret\": \"hunter2\"}}"),
+            "client_secret",
+        ),
+    ] {
+        let path = folder.file("oidc.json");
+        std::fs::write(&path, text).unwrap();
+        start(&[(oidc, path.as_str())], &[key]);
+    }
+    let (oidc_path, rbac_path) = (folder.file("oidc.json"), folder.file("rbac.yaml"));
+    std::fs::write(&oidc_path, format!("{{{issuer}}}")).unwrap();
+    for (text, key) in [
+        ("", "rbac.yaml"),
+        ("group_mapping: {a: auditor}\n", "group_mapping"),
+    ] {
+        std::fs::write(&rbac_path, text).unwrap();
+        start(&[(oidc, oidc_path.as_str()), (rbac, rbac_path.as_str())], &[key]);
+    }
+}
+
+#[test]
+fn an_empty_identity_option_is_none() {
+    let folder = Folder::new();
+    for (oidc, rbac) in [("", ""), ("", "/nowhere/rbac.json")] {
         let mut command = cavra(&[
             "api",
             "--listen",
-            "127.0.0.1:0",
+            "192.0.2.1:1",
             "--database",
             &folder.file("cavra.db"),
         ]);
-        command.env(name, "/etc/cavra/identity.json");
-        finish(command).failed(2, &[name, "Unset it"]);
-        assert!(folder.content().is_empty());
+        command
+            .env("CAVRA_APPROVAL_OIDC_CONFIG", oidc)
+            .env("CAVRA_APPROVAL_RBAC_FILE", rbac);
+        let said = if rbac.is_empty() {
+            "not a loopback address"
+        } else {
+            "CAVRA_APPROVAL_RBAC_FILE"
+        };
+        finish(command).failed(2, &[said]);
     }
 }
 

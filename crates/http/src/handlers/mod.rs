@@ -25,6 +25,7 @@ pub(crate) mod evidence;
 pub(crate) mod notifications;
 pub(crate) mod operations;
 pub(crate) mod release;
+pub(crate) mod sign_in;
 
 /// What a handler gives back.
 pub(crate) type Answer<T> = Result<T, actix_web::Error>;

@@ -2,12 +2,13 @@
 
 use actix_web::{HttpResponse, web};
 use cavra_app::App;
+use cavra_rbac::Access;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Answer, run};
 use crate::error::{Code, Problem};
-use crate::extract::Query;
+use crate::extract::{Permitted, Query};
 use crate::metrics::Metrics;
 use crate::wire::NoQuery;
 
@@ -35,9 +36,14 @@ pub(crate) async fn readyz(
 pub(crate) async fn metrics(
     app: web::Data<App>,
     metrics: web::Data<Metrics>,
+    access: web::Data<Access>,
+    Permitted(_): Permitted,
     Query(NoQuery {}): Query<NoQuery>,
 ) -> Answer<HttpResponse> {
     let counts = run(&app, App::route_counts).await?;
+    if let Access::Identity(guard) = &**access {
+        metrics.identity(guard.stats());
+    }
     let text = metrics.render(&counts);
     Ok(HttpResponse::Ok()
         .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")

@@ -6,10 +6,11 @@ use cavra_app::App;
 use cavra_app::package::StoredDocument;
 use cavra_app::release::{ArchiveReferenceRecorded, DeliveryRecorded, Exported, HealthReport};
 use cavra_domain::id::{ArchiveHealthId, ExportId, RetryPlanId};
-use cavra_rbac::{Access, Permission};
+use cavra_rbac::{Permission, Scope};
 
 use super::{Answer, pieces, run};
-use crate::error::{Code, Problem};
+use crate::authenticate::lacks;
+use crate::error::Problem;
 use crate::extract::{Json, Permitted, Query};
 use crate::wire::{
     ArchiveHealthBody, ArchiveHealthQuery, ArchiveReferenceBody, DeliveryBody, ExportBody, NoQuery,
@@ -95,15 +96,18 @@ pub(crate) async fn record_archive_reference(
 
 pub(crate) async fn archive_health(
     app: web::Data<App>,
-    access: web::Data<Access>,
     Permitted(caller): Permitted,
     request: HttpRequest,
     Query(query): Query<ArchiveHealthQuery>,
 ) -> Answer<HttpResponse> {
-    let ((policy, actor), asked) = query.command(caller)?;
-    let may_record = access.decide(caller, Permission::ArchiveHealthRecord);
-    if asked == Some(true) {
-        may_record.map_err(|_| Problem::new(Code::NotFound, "not for this caller"))?;
+    let may_record = caller.decide(Permission::ArchiveHealthRecord, Scope::Service);
+    // A report that is stored names the groups that gave the right to store it.
+    let author = may_record
+        .clone()
+        .map_or_else(|_| caller.clone(), |grant| caller.clone().using(grant));
+    let ((policy, actor), asked) = query.command(author)?;
+    if let (Some(true), Err(denied)) = (asked, &may_record) {
+        return Err(lacks(&request, &caller, *denied).into());
     }
     // An image on some page can make a browser send this request with its own address or session.
     let foreign = request

@@ -92,9 +92,9 @@ fn given(text: Option<&String>) -> Option<&str> {
     text.map(String::as_str).filter(|text| !text.trim().is_empty())
 }
 
-/// The actor of a request that has to name one.
+/// The actor of a request that has to name one, unless a token does.
 fn actor(checks: &mut Checks, caller: Caller, field: &'static str, name: Option<&String>) -> Option<Actor> {
-    let Some(name) = given(name) else {
+    let Some(name) = given(name).or_else(|| caller.verified().map(|_| "")) else {
         checks.missing(format!("/{field}"));
         return None;
     };
@@ -169,7 +169,8 @@ pub struct AcknowledgementBody {
     owner: Option<String>,
     /// The cycle; the schedule's current one when it is left out.
     plan_id: Option<String>,
-    /// Who answers. In open local mode it is required and kept as unverified.
+    /// Who answers. In open local mode it is required and kept as unverified; next to a token it means nothing, and
+    /// who the token names is kept.
     acknowledged_by: Option<String>,
     /// `acknowledged` (default), `dismissed`, `escalated` or `resolved`.
     acknowledgement_state: Option<String>,
@@ -291,7 +292,8 @@ pub struct BulkBody {
     routes: Option<Vec<Object<ListedRouteBody>>>,
     /// Or: every current route that this filter means. Its `action` is `deliver` when it is left out.
     filter: Option<Object<FilterBody>>,
-    /// Who answers. In open local mode it is required and kept as unverified.
+    /// Who answers. In open local mode it is required and kept as unverified; next to a token it means nothing, and
+    /// who the token names is kept.
     acknowledged_by: Option<String>,
     /// `acknowledged` (default), `dismissed`, `escalated` or `resolved`.
     acknowledgement_state: Option<String>,
@@ -1015,3 +1017,25 @@ pub struct ImportQuery {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoQuery {}
+
+/// Where to go after signing in.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignInQuery {
+    /// A path of this service; `/` when it is left out.
+    pub(crate) return_to: Option<String>,
+}
+
+/// What the identity provider sends back. Providers add parameters of their own, so unknown ones are let pass, here
+/// and nowhere else.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct CallbackQuery {
+    /// The code (RFC 6749 4.1.2).
+    pub(crate) code: Option<String>,
+    /// What the sign-in was begun with.
+    pub(crate) state: Option<String>,
+    /// Who answers (RFC 9207).
+    pub(crate) iss: Option<String>,
+    /// Why there is no code.
+    pub(crate) error: Option<String>,
+}

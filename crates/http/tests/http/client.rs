@@ -77,6 +77,10 @@ impl Request {
         self
     }
 
+    pub(crate) fn bearer(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
     pub(crate) fn host(mut self, host: &str) -> Self {
         self.host = false;
         self.header("host", host)

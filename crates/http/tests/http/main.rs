@@ -7,6 +7,7 @@ mod client;
 mod console;
 mod contract;
 mod golden;
+mod identity;
 mod once;
 mod published_client;
 mod releases;

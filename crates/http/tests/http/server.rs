@@ -16,6 +16,7 @@ use cavra_domain::id::SequentialIds;
 use cavra_domain::schedule::Mode;
 use cavra_domain::time::{Clock, Timestamp};
 use cavra_http::{Limits, ServeOptions, ServerInfo};
+use cavra_rbac::Access;
 use cavra_storage::sqlite::SqliteStore;
 use serde_json::Value;
 
@@ -83,6 +84,28 @@ impl Server {
 
     fn seeded(limits: Limits, quickstart: bool) -> Self {
         let clock = Arc::new(HandClock(Mutex::new(Timestamp::parse(NOW).unwrap())));
+        Self::serving(
+            limits,
+            quickstart,
+            Arc::clone(&clock) as _,
+            clock,
+            Access::OpenLocal,
+        )
+    }
+
+    /// A server that knows its callers in this way, and lives by this clock.
+    pub(crate) fn with_access(limits: Limits, clock: Arc<dyn Clock>, access: Access) -> Self {
+        let unused = Arc::new(HandClock(Mutex::new(Timestamp::parse(NOW).unwrap())));
+        Self::serving(limits, true, clock, unused, access)
+    }
+
+    fn serving(
+        limits: Limits,
+        quickstart: bool,
+        clock: Arc<dyn Clock>,
+        hand: Arc<HandClock>,
+        access: Access,
+    ) -> Self {
         let settings = Settings {
             schedules: ScheduleSettings {
                 files: vec![
@@ -98,7 +121,7 @@ impl Server {
         let store = Arc::new(SqliteStore::in_memory().unwrap());
         let app = App::new(
             store,
-            Arc::clone(&clock) as _,
+            Arc::clone(&clock),
             Arc::new(SequentialIds::default()),
             settings,
         );
@@ -115,7 +138,8 @@ impl Server {
             hosts: BTreeSet::new(),
             // Of its own, so that evidence ids do not depend on how many requests came before.
             ids: Arc::new(SequentialIds::default()),
-            clock: Arc::clone(&clock) as _,
+            clock,
+            access: access.clone(),
         };
         let options = ServeOptions {
             workers: 1,
@@ -126,7 +150,8 @@ impl Server {
         let serving = app.clone();
         let thread = std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async move {
-                let listener = cavra_http::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+                let address = SocketAddr::from(([127, 0, 0, 1], 0));
+                let listener = cavra_http::bind(address, &access).unwrap();
                 let listening = cavra_http::serve(serving, info, &options, listener).unwrap();
                 started
                     .send((listening.address, listening.server.handle()))
@@ -137,7 +162,7 @@ impl Server {
         let (address, handle) = starting.recv().expect("the server starts");
         Self {
             address,
-            clock,
+            clock: hand,
             app,
             handle,
             thread: Some(thread),
