@@ -40,14 +40,13 @@ const NEEDS = {
 
 /// Why somebody may not do something now; empty when they may.
 export function barred(ctx, permission, other) {
-  if (other) return other;
   if (ctx.away) return 'The API cannot be reached, so nothing can be changed now.';
   if (permission && ctx.session && ctx.session.permissions[permission] !== true) {
     return ctx.session.auth_required && !ctx.session.authenticated
       ? `Sign in to ${NEEDS[permission] || permission}.`
       : `Your role does not let you ${NEEDS[permission] || permission} (${permission}).`;
   }
-  return '';
+  return other || '';
 }
 
 /// A button that says why it does nothing when it cannot do anything.
