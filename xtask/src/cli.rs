@@ -91,6 +91,12 @@ enum Command {
         seed: u64,
     },
 
+    /// Pictures of every screen and dialog of the console, in both themes, in screenshots/
+    ///
+    /// Against `cavra-sample`, in Chromium; needs what the console's part of `e2e` needs. Git ignores the folder. Look at
+    /// them after every change of the page: no test sees whether something looks right.
+    Screenshots,
+
     /// Measures the release binaries on this machine: size, start, memory, and the times of the main operations
     ///
     /// The table of docs/performance.md. Nothing else should run meanwhile.
@@ -134,6 +140,7 @@ impl Cli {
             Command::Openapi { check } => golden::openapi(&workspace, golden::Build::Alone, check),
             Command::Schemas { check } => golden::schemas(&workspace, golden::Build::Alone, check),
             Command::Fixtures { check } => fixtures::run(check),
+            Command::Screenshots => e2e::console::screenshots(&workspace),
             Command::Measure {
                 extra_records,
                 exports,

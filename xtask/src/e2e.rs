@@ -1,6 +1,6 @@
-//! `cargo xtask e2e`: a real server, driven by Schemathesis from the server's own OpenAPI document, and by the example of
-//! a delivery worker; then the second verifier of signed packages, see [`verifying`], and a server with a real OpenID
-//! provider and a real browser, see [`identity`].
+//! `cargo xtask e2e`: a real server, driven by Schemathesis from the server's own OpenAPI document, and by the example of a
+//! delivery worker; the second verifier of signed packages, see [`verifying`]; a real OpenID provider (`identity.rs`); and
+//! the console in a real browser (`console.rs`).
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
@@ -18,6 +18,8 @@ use crate::process::{self, Background};
 use crate::step::step;
 use crate::verifying;
 use crate::workspace::Workspace;
+
+pub mod console;
 
 /// The seed of the usual run. Any number will do, as long as it stays.
 pub const SEED: u64 = 20_261_122;
@@ -73,6 +75,17 @@ pub fn run(workspace: &Workspace, server: &Server, seed: u64) -> anyhow::Result<
     })?;
     step("e2e: identity", again, || {
         identity::run(workspace, &tools, &program)
+    })?;
+    let tools = step("e2e: browser", again, || console::environment(workspace))?;
+    let sample = step("e2e: sample", again, || {
+        let build = match server {
+            Server::Built(build) => *build,
+            Server::Program(_) => Build::Alone,
+        };
+        console::sample(workspace, build)
+    })?;
+    step("e2e: console", again, || {
+        console::run(workspace, &tools, &program, &sample)
     })
 }
 

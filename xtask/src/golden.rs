@@ -29,26 +29,31 @@ pub enum Build {
 
 /// Builds `cavra` and returns the path of the program.
 pub fn build_cavra(workspace: &Workspace, build: Build) -> anyhow::Result<PathBuf> {
+    self::build(workspace, build, "cavra")
+}
+
+/// Builds a program and returns its path.
+pub fn build(workspace: &Workspace, build: Build, name: &str) -> anyhow::Result<PathBuf> {
     let mut command = workspace.cargo();
     command
         .arg("build")
         .arg("--message-format=json-render-diagnostics");
     match build {
-        Build::Alone => command.args(["--package", "cavra", "--bin", "cavra"]),
+        Build::Alone => command.args(["--package", name, "--bin", name]),
         Build::AsTested => command.args(["--workspace", "--lib", "--bins", "--tests", "--examples"]),
     };
-    program_in(&process::output(&mut command)?)
-        .with_context(|| format!("`{}` built no program called cavra", process::describe(&command)))
+    program_in(&process::output(&mut command)?, name)
+        .with_context(|| format!("`{}` built no program called {name}", process::describe(&command)))
 }
 
-/// The path of the program `cavra` in cargo's messages, one JSON object per line.
-fn program_in(messages: &str) -> Option<PathBuf> {
+/// The path of a program in cargo's messages, one JSON object per line.
+fn program_in(messages: &str, name: &str) -> Option<PathBuf> {
     let path = |message: &Value| {
         let target = message.get("target")?;
-        let is_cavra = target.get("name")? == "cavra"
+        let is_meant = target.get("name")? == name
             && target.get("kind")?.as_array()?.iter().any(|kind| kind == "bin")
             && message.pointer("/profile/test")? == false;
-        is_cavra.then_some(())?;
+        is_meant.then_some(())?;
         message.get("executable")?.as_str().map(PathBuf::from)
     };
     messages
@@ -241,9 +246,9 @@ mod tests {
 {"reason":"compiler-artifact","target":{"name":"cavra_http","kind":["lib"]},"profile":{"test":false},"executable":null}
 {"reason":"build-finished","success":true}
 "#;
-        assert_eq!(program_in(messages), Some(PathBuf::from("/t/cavra")));
+        assert_eq!(program_in(messages, "cavra"), Some(PathBuf::from("/t/cavra")));
         assert_eq!(
-            program_in("{\"reason\":\"build-finished\",\"success\":true}"),
+            program_in("{\"reason\":\"build-finished\",\"success\":true}", "cavra"),
             None
         );
     }

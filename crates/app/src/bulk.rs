@@ -541,6 +541,7 @@ impl Running<'_> {
                     after = Some(RouteCursor {
                         created_at: last.created_at,
                         route_id: last.route_id.clone(),
+                        settled: false,
                     });
                     for target in &page {
                         hasher.route(target);

@@ -213,6 +213,14 @@ impl App {
         }
     }
 
+    /// Position of the newest evidence record; 0 when there is none.
+    ///
+    /// # Errors
+    /// [`AppError::Storage`].
+    pub fn log_position(&self) -> Result<u64, AppError> {
+        self.store.as_ref().reading(|tx| Ok(tx.head()?.position))
+    }
+
     /// The store, for programs that export or check beside the use cases.
     pub fn store(&self) -> &dyn Store {
         self.store.whole()

@@ -1,5 +1,6 @@
 //! What can be seen: routes, dashboard, history, escalation plan, suppression trend.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -14,12 +15,14 @@ use cavra_domain::evidence::{EvidenceKind, HistoryTerm, PRODUCT};
 use cavra_domain::id::{EscalationPlanId, PlanId, RouteId, ScheduleId, TrendId};
 use cavra_domain::public_safe::Text;
 use cavra_domain::route::{
-    Cycles, Provider, RouteAction, RouteCategory, RouteCounts, RouteFilter, StateName, TrackedRoute,
+    Cycles, Level, Provider, RouteAction, RouteCategory, RouteCounts, RouteFilter, StateName, TrackedRoute,
 };
 use cavra_domain::suppression::{LATEST_EVENTS, SuppressionTrend};
 use cavra_domain::time::Timestamp;
+use cavra_domain::trend::{ROUTE_SUMMARY_SCHEMA, RouteTrend, StateCounts, Trend as StateTrend};
 use cavra_storage::{
-    HistoryCursor, HistoryQuery, ReadTx, RouteCursor, RouteQuery, StorageError, StoredRecord, Total,
+    HistoryCursor, HistoryQuery, ReadTx, RouteCursor, RouteFacet, RouteKey, RouteOrder, RouteQuery,
+    StorageError, StoredRecord, Total,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -103,6 +106,11 @@ pub struct RouteRow {
 }
 
 impl RouteRow {
+    /// Whether it waits for nothing.
+    fn is_settled(&self) -> bool {
+        StateName::parse(self.acknowledgement_state).is_none_or(|state| !state.is_open())
+    }
+
     fn new(tracked: TrackedRoute, now: Timestamp) -> Self {
         let state = tracked.state();
         let breached = tracked.breached(now);
@@ -160,6 +168,174 @@ impl RouteRow {
     }
 }
 
+/// The order of a list of routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RouteSort {
+    /// Newest cycle first.
+    #[default]
+    Newest,
+    /// Oldest cycle first.
+    Oldest,
+    /// First those whose time to acknowledge is over first.
+    Deadline,
+    /// First those whose time to acknowledge is over last.
+    DeadlineLast,
+    /// By owner.
+    Owner,
+    /// By owner, backwards.
+    OwnerLast,
+    /// By provider.
+    Provider,
+    /// By provider, backwards.
+    ProviderLast,
+    /// By schedule.
+    Schedule,
+    /// By schedule, backwards.
+    ScheduleLast,
+    /// What waits for an answer first, by deadline; then all others.
+    Urgency,
+    /// The same, backwards.
+    UrgencyLast,
+}
+
+impl RouteSort {
+    /// Every order.
+    pub const ALL: [Self; 12] = [
+        Self::Newest,
+        Self::Oldest,
+        Self::Deadline,
+        Self::DeadlineLast,
+        Self::Owner,
+        Self::OwnerLast,
+        Self::Provider,
+        Self::ProviderLast,
+        Self::Schedule,
+        Self::ScheduleLast,
+        Self::Urgency,
+        Self::UrgencyLast,
+    ];
+
+    /// The order as a request names it: a `-` in front turns it around.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Newest => "newest",
+            Self::Oldest => "-newest",
+            Self::Deadline => "deadline",
+            Self::DeadlineLast => "-deadline",
+            Self::Owner => "owner",
+            Self::OwnerLast => "-owner",
+            Self::Provider => "provider",
+            Self::ProviderLast => "-provider",
+            Self::Schedule => "schedule_id",
+            Self::ScheduleLast => "-schedule_id",
+            Self::Urgency => "urgency",
+            Self::UrgencyLast => "-urgency",
+        }
+    }
+
+    /// The order that a request names.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sort| sort.as_str() == text)
+    }
+
+    const fn order(self) -> RouteOrder {
+        let (key, descending) = match self {
+            Self::Newest => (RouteKey::Created, true),
+            Self::Oldest => (RouteKey::Created, false),
+            Self::Deadline => (RouteKey::Deadline, false),
+            Self::DeadlineLast => (RouteKey::Deadline, true),
+            Self::Owner => (RouteKey::Owner, false),
+            Self::OwnerLast => (RouteKey::Owner, true),
+            Self::Provider => (RouteKey::Provider, false),
+            Self::ProviderLast => (RouteKey::Provider, true),
+            Self::Schedule => (RouteKey::Schedule, false),
+            Self::ScheduleLast => (RouteKey::Schedule, true),
+            Self::Urgency => (RouteKey::Urgency, false),
+            Self::UrgencyLast => (RouteKey::Urgency, true),
+        };
+        RouteOrder { key, descending }
+    }
+
+    /// Where the next page begins. A cursor is for one order: it says which.
+    fn cursor(self, last: &RouteRow) -> String {
+        let (at, id) = (last.created_at.micros(), &last.route_id);
+        match self {
+            Self::Newest => format!("r1.{at}.{id}"),
+            _ => format!("r2.{}.{}.{at}.{id}", self.as_str(), u8::from(last.is_settled())),
+        }
+    }
+}
+
+/// By what a summary groups routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SummaryBy {
+    /// The owner.
+    #[default]
+    Owner,
+    /// The provider, as it is compared.
+    Provider,
+    /// The schedule.
+    ScheduleId,
+    /// Why a route is suppressed, or `deliver`.
+    Category,
+}
+
+impl SummaryBy {
+    /// The group that a request names.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "owner" => Some(Self::Owner),
+            "provider" => Some(Self::Provider),
+            "schedule_id" => Some(Self::ScheduleId),
+            "category" => Some(Self::Category),
+            _ => None,
+        }
+    }
+
+    const fn facet(self) -> RouteFacet {
+        match self {
+            Self::Owner => RouteFacet::Owner,
+            Self::Provider => RouteFacet::Provider,
+            Self::ScheduleId => RouteFacet::Schedule,
+            Self::Category => RouteFacet::Category,
+        }
+    }
+}
+
+/// Routes that have something in common.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct SummaryGroup {
+    /// What they have in common.
+    pub value: String,
+    /// How many, and in which states.
+    #[serde(flatten)]
+    pub counts: StateCounts,
+}
+
+/// Routes that a filter means, counted.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct RouteSummary {
+    /// [`ROUTE_SUMMARY_SCHEMA`].
+    pub schema_version: &'static str,
+    /// Always `CAVRA`.
+    pub product: &'static str,
+    /// When they were counted.
+    pub generated_at: Timestamp,
+    /// How much attention they need.
+    pub alert_level: Level,
+    /// All of them.
+    pub counts: StateCounts,
+    /// By what they are grouped.
+    pub by: SummaryBy,
+    /// The groups: those with most breached routes first, then those with most outstanding ones.
+    pub groups: Vec<SummaryGroup>,
+    /// How many groups there are beside those listed.
+    pub omitted_group_count: u64,
+    /// The scope.
+    pub filters: FilterNote,
+}
+
 /// A page of a list.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RoutePage {
@@ -169,8 +345,12 @@ pub struct RoutePage {
     pub product: &'static str,
     /// The routes, newest cycle first.
     pub items: Vec<RouteRow>,
+    /// When it was read: breaches are as of then.
+    pub generated_at: Timestamp,
     /// How many routes match.
     pub total: u64,
+    /// In which states they are.
+    pub counts: StateCounts,
     /// Most routes on this page.
     pub limit: u64,
     /// Routes left out in front.
@@ -249,9 +429,10 @@ impl App {
         &self,
         filter: &RouteFilter,
         cycles: Cycles,
+        sort: RouteSort,
         paging: &Paging,
     ) -> Result<RoutePage, AppError> {
-        self.routes_as_of(filter, cycles, paging, None)
+        self.routes_as_of(filter, cycles, sort, paging, None)
     }
 
     /// The same, as it was.
@@ -262,16 +443,28 @@ impl App {
         &self,
         filter: &RouteFilter,
         cycles: Cycles,
+        sort: RouteSort,
         paging: &Paging,
         as_of: Option<AsOf>,
     ) -> Result<RoutePage, AppError> {
-        let after = paging.cursor.as_deref().map(route_cursor).transpose()?;
+        let after = paging
+            .cursor
+            .as_deref()
+            .map(|text| route_cursor(text, sort))
+            .transpose()?;
         self.seen(as_of, |tx, now| {
+            if let Some(after) = &after
+                && sort != RouteSort::Newest
+                && tx.route(&after.route_id)?.is_none()
+            {
+                return Err(AppError::BadCursor);
+            }
             let query = RouteQuery {
                 filter,
                 cycles,
                 now,
                 after: after.as_ref(),
+                order: sort.order(),
                 offset: paging.offset,
                 limit: Some(paging.limit + 1),
             };
@@ -281,20 +474,79 @@ impl App {
                 Ok(ControlFlow::Continue(()))
             })?;
             let more = cut(&mut items, paging.limit);
-            let next_cursor = items
-                .last()
-                .filter(|_| more)
-                .map(|last| format!("r1.{}.{}", last.created_at.micros(), last.route_id));
+            let next_cursor = items.last().filter(|_| more).map(|last| sort.cursor(last));
+            let counts = tx.count_routes(filter, cycles, now)?;
             Ok(RoutePage {
                 schema_version: ROUTING_HISTORY_SCHEMA,
                 product: PRODUCT,
                 items,
-                total: tx.count_routes(filter, cycles, now)?.total(),
+                generated_at: now,
+                total: counts.total(),
+                counts: counts.into(),
                 limit: paging.limit,
                 offset: paging.offset,
                 next_cursor,
                 filters: FilterNote::of(filter, cycles),
             })
+        })
+    }
+
+    /// Counts routes by what they have in common; `limit` groups are listed.
+    ///
+    /// # Errors
+    /// [`AppError::Storage`].
+    pub fn route_summary(
+        &self,
+        filter: &RouteFilter,
+        cycles: Cycles,
+        by: SummaryBy,
+        limit: u64,
+    ) -> Result<RouteSummary, AppError> {
+        self.store.as_ref().reading(|tx| {
+            let now = transaction_time(self.clock.as_ref(), tx)?;
+            let counts = tx.count_routes(filter, cycles, now)?;
+            let mut groups: Vec<SummaryGroup> = tx
+                .count_routes_by(by.facet(), filter, cycles, now)?
+                .into_iter()
+                .map(|(value, counts)| SummaryGroup {
+                    value,
+                    counts: counts.into(),
+                })
+                .collect();
+            // Stable: groups that are alike in both stay in the order of their names.
+            groups
+                .sort_by_key(|group| Reverse((group.counts.breached_count, group.counts.outstanding_count)));
+            let listed = usize::try_from(limit).unwrap_or(usize::MAX).min(groups.len());
+            let omitted = groups.split_off(listed).len();
+            Ok(RouteSummary {
+                schema_version: ROUTE_SUMMARY_SCHEMA,
+                product: PRODUCT,
+                generated_at: now,
+                alert_level: counts.level(),
+                counts: counts.into(),
+                by,
+                groups,
+                omitted_group_count: u64::try_from(omitted).unwrap_or(u64::MAX),
+                filters: FilterNote::of(filter, cycles),
+            })
+        })
+    }
+
+    /// How the states of delivered routes developed over the last `hours`, at `points` times. At each time, the routes
+    /// of the cycles that were current then count, in the states that they were in then.
+    ///
+    /// # Errors
+    /// [`AppError::Storage`].
+    pub fn route_trend(&self, filter: &RouteFilter, hours: u32, points: u32) -> Result<RouteTrend, AppError> {
+        self.store.as_ref().reading(|tx| {
+            let now = transaction_time(self.clock.as_ref(), tx)?;
+            let mut trend = StateTrend::over(now, hours, points);
+            let since = trend.begins_at().unwrap_or(now);
+            tx.visit_courses(filter, since, now, &mut |course| {
+                trend.add(&course);
+                Ok(ControlFlow::Continue(()))
+            })?;
+            Ok(trend.document(now, FilterNote::of(filter, Cycles::All)))
         })
     }
 
@@ -547,10 +799,24 @@ fn shown(
     Ok(value)
 }
 
-fn route_cursor(text: &str) -> Result<RouteCursor, AppError> {
+fn route_cursor(text: &str, sort: RouteSort) -> Result<RouteCursor, AppError> {
     let parse = || {
-        let (at, route_id) = text.strip_prefix("r1.")?.split_once('.')?;
+        let rest = match sort {
+            RouteSort::Newest => text.strip_prefix("r1.")?,
+            _ => text
+                .strip_prefix("r2.")?
+                .strip_prefix(sort.as_str())?
+                .strip_prefix('.')?,
+        };
+        let (settled, rest) = match (sort, rest.split_once('.')?) {
+            (RouteSort::Newest, _) => (false, rest),
+            (_, ("0", rest)) => (false, rest),
+            (_, ("1", rest)) => (true, rest),
+            _ => return None,
+        };
+        let (at, route_id) = rest.split_once('.')?;
         Some(RouteCursor {
+            settled,
             created_at: Timestamp::from_micros(at.parse().ok()?)?,
             route_id: RouteId::parse(route_id).ok()?,
         })

@@ -33,4 +33,5 @@ pub mod suppression;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod trend;
 pub mod undo;

@@ -27,9 +27,11 @@ mod context;
 pub mod error;
 mod extract;
 mod handlers;
+mod live;
 mod metrics;
 mod middleware;
 pub mod openapi;
+mod page;
 pub mod routes;
 pub mod wire;
 
@@ -101,6 +103,7 @@ pub struct Listening {
     pub address: SocketAddr,
     /// The server; tests stop it by its handle.
     pub server: Server,
+    live: Arc<live::Live>,
 }
 
 impl Listening {
@@ -116,8 +119,10 @@ impl Listening {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let handle = self.server.handle();
+        let live = Arc::clone(&self.live);
         actix_web::rt::spawn(async move {
             select(pin!(terminate.recv()), pin!(interrupt.recv())).await;
+            live.close();
             handle.stop(true).await;
         });
         ready(self.address)?;
@@ -179,11 +184,15 @@ pub fn serve(
     let limits = options.limits;
     let access = web::Data::new(info.access.clone());
     let info = web::Data::new(info);
+    let live = live::Live::new();
+    actix_web::rt::spawn(Arc::clone(&live).watch(app.clone()));
+    let news = web::Data::from(Arc::clone(&live));
     let app = web::Data::new(app);
     let metrics = web::Data::new(Metrics::default());
     let server = HttpServer::new(move || {
         WebApp::new()
             .app_data(app.clone())
+            .app_data(news.clone())
             .app_data(info.clone())
             .app_data(metrics.clone())
             .app_data(access.clone())
@@ -192,6 +201,7 @@ pub fn serve(
             .wrap(Compress::default())
             .wrap(cors(&info.cors_origins))
             .configure(routes::register)
+            .configure(page::register)
             .default_service(web::route().to(routes::nothing_here))
     })
     .workers(options.workers)
@@ -202,7 +212,11 @@ pub fn serve(
     .listen(listener)
     .map_err(ServeError::Start)?
     .run();
-    Ok(Listening { address, server })
+    Ok(Listening {
+        address,
+        server,
+        live,
+    })
 }
 
 /// An origin is a scheme, a host and perhaps a port; never `*`, never a path.

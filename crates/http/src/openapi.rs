@@ -252,7 +252,7 @@ fn described_path(path: &str) -> String {
 }
 
 /// Operations whose answer has an entity tag.
-const CONDITIONAL: [&str; 4] = ["bulkReport", "dashboard", "history", "routes"];
+const CONDITIONAL: [&str; 5] = ["bulkReport", "dashboard", "history", "routeSummary", "routes"];
 
 /// Operations that have a short form of their answer.
 const SHORT: [&str; 2] = ["bulkAcknowledge", "undoBulk"];
@@ -276,13 +276,14 @@ fn headers(operation: &Operation) -> Vec<Value> {
             json!({ "type": "string", "pattern": "^[ -~]*$" }),
         ));
     }
+    if matches!(operation.output, Output::Events) {
+        let description =
+            "The `id` of the last event that the caller has; browsers send it when they come back.";
+        fields.push(field("Last-Event-ID", description, json!({ "type": "string" })));
+    }
     if CONDITIONAL.contains(&operation.id) {
         let description = "Entity tags that the caller has; 304 when nothing but ages has changed since.";
-        fields.push(field(
-            "If-None-Match",
-            description,
-            json!({ "type": "string", "pattern": "^[!-~]+$" }),
-        ));
+        fields.push(field("If-None-Match", description, json!({ "type": "string" })));
     }
     fields
 }
@@ -334,6 +335,8 @@ fn responses(operation: &Operation, generators: &mut Generators, problem: &Schem
             } },
         }),
         Output::Text(media) => json!({ (media): { "schema": { "type": "string" } } }),
+        // What an event holds, no schema of this version can say.
+        Output::Events => json!({ "text/event-stream": {} }),
         Output::Elsewhere => Value::Null,
     };
     let mut responses = Map::new();

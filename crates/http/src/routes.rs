@@ -9,12 +9,13 @@ use cavra_app::bulk::{BulkDone, BulkReport, BulkUndone};
 use cavra_app::import::ImportReport;
 use cavra_app::plan::{ConfiguredSchedule, Delivered};
 use cavra_app::release::{ArchiveReferenceRecorded, DeliveryRecorded, Exported};
-use cavra_app::views::{Escalated, HistoryPage, RoutePage, Trend};
+use cavra_app::views::{Escalated, HistoryPage, RoutePage, RouteSummary, Trend};
 use cavra_domain::actor::Actor;
 use cavra_domain::archive::ArchiveHealth;
 use cavra_domain::audit_package::AuditPackage;
 use cavra_domain::dashboard::Dashboard;
 use cavra_domain::retry::RetryPlan;
+use cavra_domain::trend::RouteTrend;
 use cavra_rbac::Permission;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
@@ -22,7 +23,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{Code, Problem};
 use crate::handlers::{
-    acknowledgements, console, evidence, log, notifications, operations, release, sign_in,
+    acknowledgements, console, events, evidence, log, notifications, operations, release, sign_in,
 };
 use crate::wire;
 
@@ -72,6 +73,8 @@ pub(crate) enum Output {
     JsonOrEnvelope(SchemaOf),
     /// Text of another media type.
     Text(&'static str),
+    /// A stream of server-sent events.
+    Events,
     /// Another address (303).
     Elsewhere,
 }
@@ -344,6 +347,32 @@ pub(crate) static TABLE: &[Operation] = &[
     },
     Operation {
         method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/routes/summary",
+        id: "routeSummary",
+        published_name: None,
+        summary: "Routes that a filter means, counted by owner, provider, schedule or category",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::SummaryQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<RouteSummary>),
+        problems: &[Code::NotPublicSafe],
+        handler: || web::get().to(notifications::route_summary),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/routes/trend",
+        id: "routeTrend",
+        published_name: None,
+        summary: "How the states of routes developed; nothing is stored",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::RouteTrendQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<RouteTrend>),
+        problems: &[Code::NotPublicSafe],
+        handler: || web::get().to(notifications::route_trend),
+    },
+    Operation {
+        method: Method::Get,
         path: "/runtime/go-pilot/rollback-drill-notifications/suppression-trends",
         id: "suppressionTrends",
         published_name: Some("go_rollback_drill_notification_suppression_trends"),
@@ -586,6 +615,19 @@ pub(crate) static TABLE: &[Operation] = &[
     },
     Operation {
         method: Method::Get,
+        path: "/events",
+        id: "events",
+        published_name: None,
+        summary: "Server-sent events: where the evidence log stands, each time something was committed",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::EventsQuery>,
+        body: Body::None,
+        output: Output::Events,
+        problems: &[],
+        handler: || web::get().to(events::events),
+    },
+    Operation {
+        method: Method::Get,
         path: "/console/security-boundary",
         id: "securityBoundary",
         published_name: None,
@@ -734,7 +776,9 @@ pub(crate) fn is_open(pattern: &str) -> bool {
         .iter()
         .filter(|operation| operation.path == pattern)
         .peekable();
-    rows.peek().is_some() && rows.all(|operation| operation.permission.is_none())
+    // The page is for everybody: it shows nothing, and what it asks for is protected.
+    crate::page::serves(pattern)
+        || (rows.peek().is_some() && rows.all(|operation| operation.permission.is_none()))
 }
 
 /// The methods of a path, for `Allow`.

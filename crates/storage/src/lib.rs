@@ -22,6 +22,7 @@ use cavra_domain::record::{Interpreted, RecordError};
 use cavra_domain::route::{Cycles, RouteCounts, RouteFilter, TrackedRoute};
 use cavra_domain::suppression::SuppressionCounts;
 use cavra_domain::time::Timestamp;
+use cavra_domain::trend::Course;
 use cavra_domain::undo::Undoable;
 use cavra_evidence::digest::Digest;
 use cavra_evidence::leaf::Leaf;
@@ -213,13 +214,63 @@ pub enum Appended {
     },
 }
 
-/// Where a page of routes ended: the list is newest cycle first, then by route id.
+/// Where a page of routes ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteCursor {
     /// `created_at` of the last route.
     pub created_at: Timestamp,
     /// Its id.
     pub route_id: RouteId,
+    /// Whether it waited for nothing then; only the order by urgency asks.
+    pub settled: bool,
+}
+
+/// By what a list of routes is ordered. But for the urgency none of it ever changes on a route, so pages join.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RouteKey {
+    /// When the cycle began.
+    #[default]
+    Created,
+    /// When the time to acknowledge is over.
+    Deadline,
+    /// The owner, upper and lower case alike as far as they are ASCII.
+    Owner,
+    /// The provider's key.
+    Provider,
+    /// The schedule.
+    Schedule,
+    /// Routes that are outstanding or escalated before all others, and by their deadlines. The one key that changes.
+    Urgency,
+}
+
+/// The order of a list of routes. By creation, routes with the same key stand in the order of their ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteOrder {
+    /// By what.
+    pub key: RouteKey,
+    /// Greatest first.
+    pub descending: bool,
+}
+
+impl RouteOrder {
+    /// Newest cycle first: the order of lists that name none.
+    pub const NEWEST: Self = Self {
+        key: RouteKey::Created,
+        descending: true,
+    };
+}
+
+/// What routes are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteFacet {
+    /// The owner.
+    Owner,
+    /// The provider's key.
+    Provider,
+    /// The schedule.
+    Schedule,
+    /// Why it is suppressed, or that it is not.
+    Category,
 }
 
 /// Which routes to list, and how many.
@@ -233,6 +284,8 @@ pub struct RouteQuery<'a> {
     pub now: Timestamp,
     /// Begin behind this route.
     pub after: Option<&'a RouteCursor>,
+    /// In which order.
+    pub order: RouteOrder,
     /// Leave out so many first.
     pub offset: u64,
     /// At most so many; none for all.
@@ -247,6 +300,7 @@ impl<'a> RouteQuery<'a> {
             cycles,
             now,
             after: None,
+            order: RouteOrder::NEWEST,
             offset: 0,
             limit: None,
         }
@@ -401,6 +455,22 @@ pub trait ReadTx: ReadReleases {
         cycles: Cycles,
         now: Timestamp,
     ) -> Result<RouteCounts, StorageError>;
+    /// Counts routes by what they have in common.
+    fn count_routes_by(
+        &self,
+        facet: RouteFacet,
+        filter: &RouteFilter,
+        cycles: Cycles,
+        now: Timestamp,
+    ) -> Result<BTreeMap<String, RouteCounts>, StorageError>;
+    /// The courses of the delivered routes that a filter means and that were current at `since` or later.
+    fn visit_courses(
+        &self,
+        filter: &RouteFilter,
+        since: Timestamp,
+        now: Timestamp,
+        visit: &mut dyn FnMut(Course) -> Visit,
+    ) -> Result<(), StorageError>;
     /// Counts routes known, matched, and left out per term.
     fn population(
         &self,

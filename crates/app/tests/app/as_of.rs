@@ -4,7 +4,7 @@ use cavra_app::AppError;
 use cavra_app::acknowledge::Undo;
 use cavra_app::as_of::AsOf;
 use cavra_app::bulk::BulkSelection;
-use cavra_app::views::{Paging, RoutePage};
+use cavra_app::views::{Paging, RoutePage, RouteSort};
 use cavra_domain::acknowledgement::AckState;
 use cavra_domain::bulk::BulkMode;
 use cavra_domain::route::{Cycles, FilterTerms};
@@ -33,7 +33,7 @@ fn page(service: &Service, as_of: Option<AsOf>) -> Result<RoutePage, AppError> {
     };
     service
         .app
-        .routes_as_of(&everything(), Cycles::All, &paging, as_of)
+        .routes_as_of(&everything(), Cycles::All, RouteSort::Newest, &paging, as_of)
 }
 
 fn answered(service: &Service) -> Answered {

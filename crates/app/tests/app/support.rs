@@ -152,7 +152,9 @@ pub(crate) fn rows(app: &App, filter: &RouteFilter, cycles: Cycles) -> Vec<Route
             offset: 0,
             cursor,
         };
-        let page = app.routes(filter, cycles, &paging).unwrap();
+        let page = app
+            .routes(filter, cycles, cavra_app::views::RouteSort::Newest, &paging)
+            .unwrap();
         rows.extend(page.items);
         cursor = page.next_cursor;
         if cursor.is_none() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cavra_app::AppError;
-use cavra_app::views::{HistoryFilter, Paging};
+use cavra_app::views::{HistoryFilter, Paging, RouteSort};
 use cavra_domain::acknowledgement::AckState;
 use cavra_domain::escalation::EscalationPolicy;
 use cavra_domain::evidence::{EvidenceKind, HistoryTerm};
@@ -212,9 +212,12 @@ fn a_cursor_that_was_not_given_out_is_refused() {
         "h1.1.-2.3",
     ] {
         let cursor = Some(cursor.to_owned());
-        let routes = service
-            .app
-            .routes(&everything(), Cycles::Current, &page(5, 0, cursor.clone()));
+        let routes = service.app.routes(
+            &everything(),
+            Cycles::Current,
+            RouteSort::Newest,
+            &page(5, 0, cursor.clone()),
+        );
         assert!(
             matches!(routes, Err(AppError::BadCursor)),
             "{cursor:?}: {routes:?}"
@@ -238,7 +241,13 @@ fn pages_of_routes_join_by_cursor_and_by_offset() {
         let mut by_offset = Vec::new();
         while by_offset.len() < whole.len() {
             let paging = page(7, by_offset.len() as u64, None);
-            by_offset.extend(service.app.routes(&everything(), cycles, &paging).unwrap().items);
+            by_offset.extend(
+                service
+                    .app
+                    .routes(&everything(), cycles, RouteSort::Newest, &paging)
+                    .unwrap()
+                    .items,
+            );
         }
         assert_eq!(by_offset, whole);
     }

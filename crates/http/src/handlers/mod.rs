@@ -21,6 +21,7 @@ use crate::error::{Code, Problem};
 
 pub(crate) mod acknowledgements;
 pub(crate) mod console;
+pub(crate) mod events;
 pub(crate) mod evidence;
 pub(crate) mod log;
 pub(crate) mod notifications;

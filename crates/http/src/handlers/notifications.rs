@@ -5,11 +5,13 @@ use cavra_app::App;
 use cavra_app::plan::{ConfiguredSchedule, Delivered};
 use cavra_app::views::{Escalated, Trend};
 
+use cavra_domain::trend::RouteTrend;
+
 use super::{Answer, conditional, run};
 use crate::extract::{Json, Permitted, Query};
 use crate::wire::{
-    DashboardQuery, DeliverBody, EscalationBody, HistoryQuery, NoQuery, RoutesQuery, ScheduleQuery,
-    TrendQuery,
+    DashboardQuery, DeliverBody, EscalationBody, HistoryQuery, NoQuery, RouteTrendQuery, RoutesQuery,
+    ScheduleQuery, SummaryQuery, TrendQuery,
 };
 
 pub(crate) async fn schedule(
@@ -74,9 +76,34 @@ pub(crate) async fn routes(
     Query(query): Query<RoutesQuery>,
 ) -> Answer<HttpResponse> {
     let as_of = query.as_of()?;
-    let (filter, cycles, paging) = query.command()?;
-    let page = run(&app, move |app| app.routes_as_of(&filter, cycles, &paging, as_of)).await?;
+    let (filter, cycles, sort, paging) = query.command()?;
+    let page = run(&app, move |app| {
+        app.routes_as_of(&filter, cycles, sort, &paging, as_of)
+    })
+    .await?;
     conditional(&request, &page)
+}
+
+pub(crate) async fn route_summary(
+    app: web::Data<App>,
+    Permitted(_): Permitted,
+    request: HttpRequest,
+    Query(query): Query<SummaryQuery>,
+) -> Answer<HttpResponse> {
+    let (filter, cycles, by, limit) = query.command()?;
+    let summary = run(&app, move |app| app.route_summary(&filter, cycles, by, limit)).await?;
+    conditional(&request, &summary)
+}
+
+pub(crate) async fn route_trend(
+    app: web::Data<App>,
+    Permitted(_): Permitted,
+    Query(query): Query<RouteTrendQuery>,
+) -> Answer<web::Json<RouteTrend>> {
+    let (filter, hours, points) = query.command()?;
+    run(&app, move |app| app.route_trend(&filter, hours, points))
+        .await
+        .map(web::Json)
 }
 
 pub(crate) async fn suppression_trends(

@@ -9,7 +9,7 @@ use cavra_app::acknowledge::{Acknowledge, Undo};
 use cavra_app::as_of::AsOf;
 use cavra_app::bulk::{Bulk, BulkSelection, UndoBulk};
 use cavra_app::plan::Deliver;
-use cavra_app::views::{DEFAULT_PAGE, HistoryFilter, MAX_PAGE, Paging};
+use cavra_app::views::{DEFAULT_PAGE, HistoryFilter, MAX_PAGE, Paging, RouteSort, SummaryBy};
 use cavra_domain::acknowledgement::{AckState, EXTERNAL_REF, NOTES};
 use cavra_domain::actor::Actor;
 use cavra_domain::bulk::{BulkMode, ListedRoute, MAX_LISTED_ROUTES};
@@ -766,7 +766,11 @@ pub struct RoutesQuery {
     /// Routes to leave out in front.
     #[schemars(range(max = 9_007_199_254_740_991_u64))]
     offset: Option<u64>,
-    /// `next_cursor` of an earlier page.
+    /// `newest` (default), `urgency` (what waits for an answer first, by deadline), `deadline`, `owner`, `provider` or
+    /// `schedule_id`; a `-` in front turns it around.
+    #[schemars(regex(pattern = "^(-?(newest|urgency|deadline|owner|provider|schedule_id))?$"))]
+    sort: Option<String>,
+    /// `next_cursor` of an earlier page, which was sorted in the same way.
     cursor: Option<String>,
     /// The routes as they were: an RFC 3339 time, or a position of the log.
     as_of: Option<String>,
@@ -777,9 +781,16 @@ impl RoutesQuery {
         as_of("as_of", self.as_of.as_ref())
     }
 
-    pub(crate) fn command(self) -> Result<(RouteFilter, Cycles, Paging), Problem> {
+    pub(crate) fn command(self) -> Result<(RouteFilter, Cycles, RouteSort, Paging), Problem> {
         let mut checks = Checks::default();
         let paging = paging(&mut checks, self.limit, self.offset, self.cursor);
+        let sort = given(self.sort.as_ref()).map_or(Some(RouteSort::Newest), RouteSort::parse);
+        if sort.is_none() {
+            checks.invalid(
+                "sort",
+                "must be newest, urgency, deadline, owner, provider or schedule_id, or one of them with `-` in front",
+            );
+        }
         let cycles = cycles(&mut checks, "/cycle", self.cycle.as_ref());
         let filter = FilterBody {
             schedule_id: self.schedule_id,
@@ -792,10 +803,114 @@ impl RoutesQuery {
         };
         let filter = checks.ok("", RouteFilter::parse(&filter.terms()));
         checks.finish()?;
-        let (Some(cycles), Some(filter)) = (cycles, filter) else {
+        let (Some(cycles), Some(filter), Some(sort)) = (cycles, filter, sort) else {
             return Err(incomplete());
         };
-        Ok((filter, cycles, paging))
+        Ok((filter, cycles, sort, paging))
+    }
+}
+
+/// Which routes to count, and by what.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SummaryQuery {
+    /// Exact.
+    schedule_id: Option<String>,
+    /// A part of the owner's or the escalation owner's name, upper and lower case alike.
+    owner: Option<String>,
+    /// Compared after trim and lower case, `-` equal to `_`.
+    provider: Option<String>,
+    /// `outstanding`, `acknowledged`, `escalated`, `dismissed` or `resolved`.
+    state: Option<String>,
+    /// `deliver` or `suppress`.
+    action: Option<String>,
+    /// `deliver`, `maintenance_window`, `owner_calendar`, `healthy_schedule` or `other`.
+    category: Option<String>,
+    /// Outstanding or escalated and past the deadline, or not.
+    breached: Option<bool>,
+    /// `current` (default), or `all` for earlier cycles as well.
+    cycle: Option<String>,
+    /// `owner` (default), `provider`, `schedule_id` or `category`.
+    #[schemars(regex(pattern = "^(owner|provider|schedule_id|category)?$"))]
+    by: Option<String>,
+    /// Most groups; 50 when it is left out.
+    #[schemars(range(min = 1, max = 500))]
+    limit: Option<u64>,
+}
+
+impl SummaryQuery {
+    pub(crate) fn command(self) -> Result<(RouteFilter, Cycles, SummaryBy, u64), Problem> {
+        let mut checks = Checks::default();
+        let limit = paging(&mut checks, self.limit, None, None).limit;
+        let cycles = cycles(&mut checks, "/cycle", self.cycle.as_ref());
+        let by = given(self.by.as_ref()).map_or(Some(SummaryBy::Owner), SummaryBy::parse);
+        if by.is_none() {
+            checks.invalid("by", "must be owner, provider, schedule_id or category");
+        }
+        let filter = FilterBody {
+            schedule_id: self.schedule_id,
+            owner: self.owner,
+            provider: self.provider,
+            state: self.state,
+            action: self.action,
+            category: self.category,
+            breached: self.breached,
+        };
+        let filter = checks.ok("", RouteFilter::parse(&filter.terms()));
+        checks.finish()?;
+        let (Some(cycles), Some(filter), Some(by)) = (cycles, filter, by) else {
+            return Err(incomplete());
+        };
+        Ok((filter, cycles, by, limit))
+    }
+}
+
+/// How to listen.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EventsQuery {
+    /// Whether the answer goes on (default) or ends after one event, for callers that ask now and then.
+    pub(crate) follow: Option<bool>,
+}
+
+/// The scope and the times of a trend of route states.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteTrendQuery {
+    /// Exact.
+    schedule_id: Option<String>,
+    /// A part of the owner's or the escalation owner's name, upper and lower case alike.
+    owner: Option<String>,
+    /// Compared after trim and lower case, `-` equal to `_`.
+    provider: Option<String>,
+    /// How far back; 24 when it is left out.
+    #[schemars(range(min = 1, max = 2160))]
+    hours: Option<u32>,
+    /// At how many times, both ends included; 25 when it is left out.
+    #[schemars(range(min = 2, max = 200))]
+    points: Option<u32>,
+}
+
+impl RouteTrendQuery {
+    pub(crate) fn command(self) -> Result<(RouteFilter, u32, u32), Problem> {
+        let mut checks = Checks::default();
+        let (hours, points) = (self.hours.unwrap_or(24), self.points.unwrap_or(25));
+        if !(1..=2160).contains(&hours) {
+            checks.invalid("hours", "must be from 1 to 2160");
+        }
+        if !(2..=200).contains(&points) {
+            checks.invalid("points", "must be from 2 to 200");
+        }
+        let filter = FilterBody {
+            schedule_id: self.schedule_id,
+            owner: self.owner,
+            provider: self.provider,
+            ..FilterBody::default()
+        };
+        let filter = checks.ok("", RouteFilter::parse(&filter.terms()));
+        checks.finish()?;
+        let filter = filter.ok_or_else(incomplete)?;
+        Ok((filter, hours, points))
     }
 }
 

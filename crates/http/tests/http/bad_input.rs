@@ -1187,7 +1187,6 @@ fn a_path_that_is_no_text_or_empty_leads_nowhere() {
 fn an_unknown_path_is_not_found() {
     let unchanged = Unchanged::new();
     for path in [
-        "/",
         "/nowhere",
         "/runtime",
         "/HEALTH",

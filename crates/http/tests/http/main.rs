@@ -4,6 +4,7 @@
 mod bad_input;
 mod browsers;
 mod client;
+mod console;
 mod contract;
 mod golden;
 mod identity;

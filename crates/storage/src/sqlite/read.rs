@@ -15,6 +15,7 @@ use cavra_domain::route::{
 };
 use cavra_domain::suppression::SuppressionCounts;
 use cavra_domain::time::Timestamp;
+use cavra_domain::trend::Course;
 use cavra_domain::undo::Undoable;
 use cavra_evidence::digest::Digest;
 use cavra_evidence::tiles::{TileId, Tiles as _};
@@ -25,8 +26,8 @@ use super::append::signed;
 use super::log::StoredTiles;
 use super::routes::{self, BREACHED, COLUMNS, FROM, ID_COLUMN};
 use crate::{
-    HistoryQuery, KeptAnswer, KnownPlan, LogHead, ReadTx, RequestName, RouteQuery, StorageError,
-    StoredRecord, Total, Visit,
+    HistoryQuery, KeptAnswer, KnownPlan, LogHead, ReadTx, RequestName, RouteFacet, RouteKey, RouteQuery,
+    StorageError, StoredRecord, Total, Visit,
 };
 
 /// Counter of the records that say something about routes.
@@ -46,6 +47,30 @@ const EFFECTS: [Transition; 5] = [
     Transition::Undo,
     Transition::Stale,
 ];
+
+/// The effect that a text stands for.
+fn effect(text: &str) -> Result<Transition, StorageError> {
+    EFFECTS
+        .into_iter()
+        .find(|known| super::append::effect_text(*known) == text)
+        .ok_or_else(|| StorageError::Corrupt("a stored answer has an unknown effect".to_owned()))
+}
+
+/// The state in which a route is counted; none when it waits for nothing.
+fn counted_state<E>(
+    action: Result<&str, E>,
+    state: Result<&str, E>,
+) -> Result<Option<StateName>, StorageError> {
+    let unknown = || StorageError::Corrupt("a stored route has an unknown state".to_owned());
+    if action.ok().and_then(RouteAction::parse) != Some(RouteAction::Deliver) {
+        return Ok(None);
+    }
+    state
+        .ok()
+        .and_then(StateName::parse)
+        .map(Some)
+        .ok_or_else(unknown)
+}
 
 /// Reads of one transaction.
 pub(super) struct Reading<'a> {
@@ -103,11 +128,7 @@ impl<'a> Reading<'a> {
         let mut rows = statement.query([route])?;
         let mut history = Vec::new();
         while let Some(row) = rows.next()? {
-            let effect = row.get_ref(0)?.as_str().unwrap_or_default();
-            let effect = EFFECTS
-                .into_iter()
-                .find(|known| super::append::effect_text(*known) == effect)
-                .ok_or_else(|| StorageError::Corrupt("a stored answer has an unknown effect".to_owned()))?;
+            let effect = effect(row.get_ref(0)?.as_str().unwrap_or_default())?;
             history.push(HistoryEntry {
                 answer: routes::answer(row, 1)?,
                 undoes: routes::undone(row, 10)?,
@@ -135,21 +156,65 @@ impl<'a> Reading<'a> {
         visit: &mut dyn FnMut(&Row<'_>) -> Visit,
     ) -> Result<(), StorageError> {
         let mut condition = routes::condition(query.filter, query.cycles, query.now);
+        let key = routes::order_key(query.order.key);
+        let (beyond, direction) = if query.order.descending {
+            ("<", "DESC")
+        } else {
+            (">", "ASC")
+        };
         if let Some(cursor) = query.after {
-            condition.and(
-                "(r.created_at, r.route_id) < (?, ?)",
-                [
-                    SqlValue::Integer(cursor.created_at.micros()),
-                    SqlValue::Text(cursor.route_id.as_str().to_owned()),
-                ],
-            );
+            let id = SqlValue::Text(cursor.route_id.as_str().to_owned());
+            if query.order.key == RouteKey::Created {
+                condition.and(
+                    &format!("(r.created_at, r.route_id) {beyond} (?, ?)"),
+                    [SqlValue::Integer(cursor.created_at.micros()), id],
+                );
+            } else {
+                let of_last = routes::order_key(query.order.key).replace("r.", "c.");
+                let urgent = query.order.key == RouteKey::Urgency;
+                let (rank, of_last_rank) = if urgent {
+                    (routes::SETTLED, "?")
+                } else {
+                    ("0", "0")
+                };
+                condition.and(
+                    &format!(
+                        "({rank}, {key}, r.id) {beyond} \
+                         (SELECT {of_last_rank}, {of_last}, c.id FROM route c WHERE c.route_id = ?)"
+                    ),
+                    urgent
+                        .then_some(SqlValue::Integer(i64::from(cursor.settled)))
+                        .into_iter()
+                        .chain([id]),
+                );
+            }
         }
         let limit = query.limit.map_or(Ok(-1), signed)?;
-        let sql = format!(
-            "SELECT {columns} WHERE {} ORDER BY r.created_at DESC, r.route_id DESC LIMIT {limit} OFFSET {}",
-            condition.where_clause(),
-            query.offset,
-        );
+        let rank = if query.order.key == RouteKey::Urgency {
+            format!("{} {direction}, ", routes::SETTLED)
+        } else {
+            String::new()
+        };
+        // The row's number, where no order is promised among equals: an index has it without the row.
+        let last = if query.order.key == RouteKey::Created {
+            "r.route_id"
+        } else {
+            "r.id"
+        };
+        let order = format!("ORDER BY {rank}{key} {direction}, {last} {direction}");
+        let page = format!("LIMIT {limit} OFFSET {}", query.offset);
+        let sql = if query.order.key == RouteKey::Created {
+            format!(
+                "SELECT {columns} WHERE {} {order} {page}",
+                condition.where_clause()
+            )
+        } else {
+            // No index has this order, so every route that matches is sorted: by its key alone, not with its whole row.
+            format!(
+                "SELECT {columns} WHERE r.id IN (SELECT r.id FROM route r WHERE {} {order} {page}) {order}",
+                condition.where_clause()
+            )
+        };
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query(params_from_iter(condition.parameters))?;
         while let Some(row) = rows.next()? {
@@ -363,19 +428,77 @@ impl ReadTx for Reading<'_> {
         let mut rows = statement.query(params_from_iter(parameters))?;
         let mut counts = RouteCounts::default();
         while let Some(row) = rows.next()? {
-            let (action, state): (String, String) = (row.get(0)?, row.get(1)?);
-            let state =
-                if RouteAction::parse(&action) == Some(RouteAction::Deliver) {
-                    let known = StateName::parse(&state);
-                    Some(known.ok_or_else(|| {
-                        StorageError::Corrupt("a stored route has an unknown state".to_owned())
-                    })?)
-                } else {
-                    None
-                };
+            let state = counted_state(row.get_ref(0)?.as_str(), row.get_ref(1)?.as_str())?;
             counts.add(state, row.get(2)?, row.get(3)?);
         }
         Ok(counts)
+    }
+
+    fn count_routes_by(
+        &self,
+        facet: RouteFacet,
+        filter: &RouteFilter,
+        cycles: Cycles,
+        now: Timestamp,
+    ) -> Result<BTreeMap<String, RouteCounts>, StorageError> {
+        let condition = routes::condition(filter, cycles, now);
+        let sql = format!(
+            "SELECT r.{}, r.action, r.state, count(*), sum({BREACHED}) FROM route r WHERE {} GROUP BY 1, 2, 3",
+            routes::facet(facet),
+            condition.where_clause()
+        );
+        let mut parameters = vec![SqlValue::Integer(now.micros())];
+        parameters.extend(condition.parameters);
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(parameters))?;
+        let mut groups: BTreeMap<String, RouteCounts> = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let state = counted_state(row.get_ref(1)?.as_str(), row.get_ref(2)?.as_str())?;
+            groups
+                .entry(row.get(0)?)
+                .or_default()
+                .add(state, row.get(3)?, row.get(4)?);
+        }
+        Ok(groups)
+    }
+
+    fn visit_courses(
+        &self,
+        filter: &RouteFilter,
+        since: Timestamp,
+        now: Timestamp,
+        visit: &mut dyn FnMut(Course) -> Visit,
+    ) -> Result<(), StorageError> {
+        let condition = routes::condition(filter, Cycles::All, now);
+        let sql = format!(
+            "{} WHERE {} {}",
+            routes::COURSES,
+            condition.where_clause(),
+            routes::COURSES_ORDER
+        );
+        let mut parameters = vec![SqlValue::Integer(since.micros())];
+        parameters.extend(condition.parameters);
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(parameters))?;
+        let mut open: Option<(i64, Course)> = None;
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            if open.as_ref().is_none_or(|(known, _)| *known != id) {
+                if let Some((_, done)) = open.take()
+                    && visit(done)?.is_break()
+                {
+                    return Ok(());
+                }
+                open = Some((id, routes::course(row)?));
+            }
+            if let (Some(step), Some((_, course))) = (routes::step(row, &effect)?, open.as_mut()) {
+                course.steps.push(step);
+            }
+        }
+        if let Some((_, last)) = open {
+            let _ = visit(last)?;
+        }
+        Ok(())
     }
 
     fn population(

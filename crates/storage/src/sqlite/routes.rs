@@ -8,14 +8,15 @@ use cavra_domain::public_safe::{Field, Text};
 use cavra_domain::record::MAX_RECORD_TEXT_CHARS;
 use cavra_domain::route::{
     Cycles, FilterTerm, Fold, Provider, Route, RouteAction, RouteCategory, RouteFilter, RouteStatus,
-    StateName, TrackedRoute, WindowNote,
+    StateName, TrackedRoute, Transition, WindowNote,
 };
 use cavra_domain::time::Timestamp;
+use cavra_domain::trend::{Course, Step};
 use cavra_domain::undo::Undoable;
 use rusqlite::Row;
 use rusqlite::types::Value as SqlValue;
 
-use crate::StorageError;
+use crate::{RouteFacet, RouteKey, StorageError};
 
 /// A condition with its parameters, all of them positional.
 #[derive(Debug, Default, Clone)]
@@ -103,6 +104,68 @@ pub(super) fn condition(filter: &RouteFilter, cycles: Cycles, now: Timestamp) ->
         whole.and(&condition.sql, condition.parameters);
     }
     whole
+}
+
+/// Whether a route waits for nothing: the first key of the order by urgency.
+pub(super) const SETTLED: &str = "(r.action <> 'deliver' OR r.state NOT IN ('outstanding', 'escalated'))";
+
+/// What a list is ordered by.
+pub(super) const fn order_key(key: RouteKey) -> &'static str {
+    match key {
+        RouteKey::Created => "r.created_at",
+        RouteKey::Deadline | RouteKey::Urgency => "r.deadline_at",
+        RouteKey::Owner => "r.owner COLLATE NOCASE",
+        RouteKey::Provider => "r.provider_key",
+        RouteKey::Schedule => "r.schedule_id",
+    }
+}
+
+/// The column of a facet.
+pub(super) const fn facet(facet: RouteFacet) -> &'static str {
+    match facet {
+        RouteFacet::Owner => "owner",
+        RouteFacet::Provider => "provider_key",
+        RouteFacet::Schedule => "schedule_id",
+        RouteFacet::Category => "category",
+    }
+}
+
+/// Delivered routes of the plans that had no newer one at the first parameter's time, with their steps in order.
+pub(super) const COURSES: &str = "WITH span (id, ends_at) AS (SELECT p.id, \
+     (SELECT min(q.created_at) FROM plan q WHERE q.schedule_id = p.schedule_id \
+      AND (q.created_at, q.plan_id) > (p.created_at, p.plan_id)) FROM plan p) \
+     SELECT r.id, r.created_at, s.ends_at, r.deadline_at, h.effective_at, h.effect, a.said \
+     FROM route r JOIN span s ON s.id = r.plan AND (s.ends_at IS NULL OR s.ends_at > ?) AND r.action = 'deliver' \
+     LEFT JOIN route_answer h ON h.route = r.id LEFT JOIN acknowledgement a ON a.position = h.acknowledgement";
+
+/// The order that keeps the steps of a route together.
+pub(super) const COURSES_ORDER: &str = "ORDER BY r.id, h.effective_at, h.acknowledgement";
+
+/// A course without its steps, out of a row of [`COURSES`].
+pub(super) fn course(row: &Row<'_>) -> Result<Course, StorageError> {
+    let ends_at: Option<i64> = row.get(2)?;
+    Ok(Course {
+        created_at: time(row, 1, "created_at")?,
+        ends_at: ends_at.and_then(Timestamp::from_micros),
+        deadline_at: time(row, 3, "deadline_at")?,
+        steps: Vec::new(),
+    })
+}
+
+/// The step of a row of [`COURSES`]; none on a route that nobody has answered.
+pub(super) fn step(
+    row: &Row<'_>,
+    effect: &dyn Fn(&str) -> Result<Transition, StorageError>,
+) -> Result<Option<Step>, StorageError> {
+    if matches!(row.get_ref(4)?, rusqlite::types::ValueRef::Null) {
+        return Ok(None);
+    }
+    let said = row.get_ref(6)?.as_str().ok().and_then(AckState::parse);
+    Ok(Some(Step {
+        at: time(row, 4, "effective_at")?,
+        said: said.ok_or_else(|| damaged("said"))?,
+        effect: effect(row.get_ref(5)?.as_str().unwrap_or_default())?,
+    }))
 }
 
 /// Everything that makes a [`TrackedRoute`]; `a` is the answer that stands.

@@ -8,8 +8,9 @@ use cavra_domain::route::{
     Cycles, FilterTerms, RouteAction, RouteCategory, RouteCounts, RouteFilter, StateName, TrackedRoute,
 };
 use cavra_domain::time::Timestamp;
+use cavra_domain::trend::{StateCounts, Trend};
 use cavra_storage::sqlite::SqliteStore;
-use cavra_storage::{RouteCursor, RouteQuery, Store};
+use cavra_storage::{RouteCursor, RouteFacet, RouteKey, RouteOrder, RouteQuery, Store};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -21,6 +22,35 @@ use super::support::{Ack, append, at, in_memory, noon, plan, quickstart, read, r
 fn start() -> Timestamp {
     at("2026-06-01T08:00:00Z")
 }
+
+const KEYS: [RouteKey; 6] = [
+    RouteKey::Created,
+    RouteKey::Deadline,
+    RouteKey::Owner,
+    RouteKey::Provider,
+    RouteKey::Schedule,
+    RouteKey::Urgency,
+];
+
+/// What a list in this order rises by.
+fn sort_key(key: RouteKey, tracked: &TrackedRoute) -> String {
+    let route = &tracked.route;
+    let deadline = format!("{:020}", route.deadline_at().micros());
+    match key {
+        RouteKey::Created => format!("{:020}.{}", route.created_at.micros(), route.route_id),
+        RouteKey::Deadline => deadline,
+        RouteKey::Owner => route.owner.as_str().to_ascii_lowercase(),
+        RouteKey::Provider => route.provider.key().to_owned(),
+        RouteKey::Schedule => route.schedule_id.to_string(),
+        RouteKey::Urgency => {
+            let settled = !tracked.state().is_some_and(StateName::is_open);
+            format!("{}.{deadline}", u8::from(settled))
+        }
+    }
+}
+
+/// What a route is called in a group.
+type Name = fn(&TrackedRoute) -> String;
 
 const OWNERS: [&str; 5] = ["ana", "Ana-Lead", "ÉQUIPE paiements", "straße_100%", "bo"];
 const PROVIDERS: [&str; 4] = ["slack", "Pager-Duty", "jira", "pager_duty"];
@@ -216,6 +246,7 @@ proptest! {
             let after = joined.last().map(|last| RouteCursor {
                 created_at: last.route.created_at,
                 route_id: last.route.route_id.clone(),
+                settled: !last.state().is_some_and(StateName::is_open),
             });
             let before = joined.len();
             let query = RouteQuery {
@@ -236,6 +267,88 @@ proptest! {
             }
         }
         prop_assert_eq!(ids(&joined), ids(&whole));
+    }
+
+    #[test]
+    fn pages_by_cursor_join_in_every_order(records in store(), filter in filter(), size in 1..4_u64) {
+        let store = in_memory();
+        append(&store, records, noon());
+        for key in KEYS {
+            for descending in [false, true] {
+                let order = RouteOrder { key, descending };
+                let page = |after: Option<&RouteCursor>, limit| {
+                    let mut found: Vec<TrackedRoute> = Vec::new();
+                    let query = RouteQuery { after, order, limit, ..RouteQuery::all(&filter, Cycles::All, noon()) };
+                    read(&store, |tx| tx.visit_routes(&query, &mut |tracked| {
+                        found.push(tracked);
+                        Ok(ControlFlow::Continue(()))
+                    })).unwrap();
+                    found
+                };
+                let whole = page(None, None);
+                let mut sorted: Vec<String> = whole.iter().map(|tracked| sort_key(key, tracked)).collect();
+                if descending {
+                    sorted.reverse();
+                }
+                prop_assert!(sorted.is_sorted(), "{order:?}: {sorted:?}");
+                prop_assert_eq!(
+                    whole.len(),
+                    routes(&store, &filter, Cycles::All, noon()).len()
+                );
+                let mut joined: Vec<TrackedRoute> = Vec::new();
+                loop {
+                    let after = joined.last().map(|last| RouteCursor {
+                        created_at: last.route.created_at,
+                        route_id: last.route.route_id.clone(),
+                        settled: !last.state().is_some_and(StateName::is_open),
+                    });
+                    let next = page(after.as_ref(), Some(size));
+                    if next.is_empty() {
+                        break;
+                    }
+                    joined.extend(next);
+                }
+                prop_assert_eq!(ids(&joined), ids(&whole), "{:?}", order);
+            }
+        }
+    }
+
+    #[test]
+    fn counts_by_what_routes_have_in_common_add_up(records in store(), filter in filter()) {
+        let store = in_memory();
+        append(&store, records, noon());
+        let found = routes(&store, &filter, Cycles::All, noon());
+        let by: [(RouteFacet, Name); 4] = [
+            (RouteFacet::Owner, |one| one.route.owner.to_string()),
+            (RouteFacet::Provider, |one| one.route.provider.key().to_owned()),
+            (RouteFacet::Schedule, |one| one.route.schedule_id.to_string()),
+            (RouteFacet::Category, |one| one.route.category.as_str().to_owned()),
+        ];
+        for (facet, name) in by {
+            let mut wanted: BTreeMap<String, RouteCounts> = BTreeMap::new();
+            for one in &found {
+                let counts = wanted.entry(name(one)).or_default();
+                counts.add(one.state(), 1, u64::from(one.breached(noon())));
+            }
+            let counted = read(&store, |tx| tx.count_routes_by(facet, &filter, Cycles::All, noon())).unwrap();
+            prop_assert_eq!(counted, wanted);
+        }
+    }
+
+    #[test]
+    fn courses_end_in_the_states_that_routes_have(records in store()) {
+        let store = in_memory();
+        append(&store, records, noon());
+        let mut trend = Trend::over(noon(), 6, 5);
+        let since = trend.begins_at().unwrap();
+        read(&store, |tx| tx.visit_courses(&RouteFilter::default(), since, noon(), &mut |course| {
+            trend.add(&course);
+            Ok(ControlFlow::Continue(()))
+        })).unwrap();
+        let mut now = read(&store, |tx| tx.count_routes(&RouteFilter::default(), Cycles::Current, noon())).unwrap();
+        // A trend is about routes that wait, or waited, for an answer.
+        now.suppressed = 0;
+        prop_assert_eq!(trend.points().last().unwrap().counts, StateCounts::from(now));
     }
 
     #[test]

@@ -1,0 +1,128 @@
+// The final auditor export: making it, what became of its deliveries, and which are safe to try again.
+import { AD, B } from './api.js';
+import { h } from './dom.js';
+import { KIND, due, many, now, number, short, span, when, words } from './format.js';
+import { retryPicture } from './charts.js';
+import { actorField, actorOf, badge, button, download, empty, field, icon, table, waiting } from './widgets.js';
+import { cancel, failed, flow, foot, submit, title } from './bulk.js';
+
+const MAKE = `${AD}/final-reporting-auditor-export`;
+const PLANS = `${MAKE}/delivery-retry-plan`;
+
+async function load(ctx, signal, update) {
+  if (ctx.sample) { update({}); return; }
+  const [exports, deliveries, plans] = await Promise.all([
+    ctx.api.get(B, { metadata_kind: KIND.export, limit: 50 }, signal),
+    ctx.api.get(B, { metadata_kind: KIND.delivery, limit: 200 }, signal),
+    ctx.api.get(B, { metadata_kind: KIND.retry, limit: 1 }, signal),
+  ]);
+  const record = plans.items[0];
+  const known = ctx.data?.plan;
+  let plan = record?.final_reporting_auditor_export_delivery_retry_plan || null;
+  update({ exports: exports.items, total: exports.total, deliveries: deliveries.items.filter((one) => one.export_id), plan: known?.retry_plan_id === record?.retry_plan_id ? known : plan });
+  // A large plan stands beside its record.
+  if (plan && !plan.retry_decisions && record.retry_plan_id) {
+    plan = await ctx.api.get(`${MAKE}/delivery-retry-plans/${encodeURIComponent(record.retry_plan_id)}`, {}, signal);
+    update({ plan });
+  }
+}
+
+function makeExport(ctx) {
+  flow(ctx, 'make-export', {
+    first: 'ask',
+    ask: (state, run) => {
+      const go = (event) => {
+        event.preventDefault();
+        const data = new FormData(event.target);
+        const actor = actorOf(ctx, event.target);
+        run(async () => {
+          state.data.made = (await ctx.api.post(MAKE, { release_record_ref: String(data.get('release')).trim(), ...(actor.name === undefined ? {} : { generated_by: actor.name }) }, state.key)).export;
+          state.done = true;
+        }, 'done');
+      };
+      return [title('Auditor export'), h('p', {}, 'Rests on the newest audit package and is checked against it. Over unchanged evidence you get the export that is there.'), failed(state),
+        h('form', { class: 'stack', onsubmit: go }, field('Release record', h('input', { name: 'release', required: true, maxlength: 500, autocomplete: 'off', autofocus: true, placeholder: 'REL-131' })), actorField(ctx), foot(cancel(ctx, state), submit(state, 'Make the export', '', false)))];
+    },
+    done: (state) => [title(`The export is ${state.data.made.verification_state}`), exportFacts(state.data.made), foot(h('button', { type: 'button', class: 'button primary', autofocus: true, onclick: ctx.close }, 'Done'))],
+  });
+}
+
+function exportFacts(made) {
+  const checks = made.verification?.checks || [];
+  return [h('dl', { class: 'facts' }, h('dt', {}, 'Export'), h('dd', {}, h('code', {}, made.export_id)), h('dt', {}, 'Release'), h('dd', {}, made.release_record_ref || '–'), made.export_hash ? [h('dt', {}, 'SHA-256'), h('dd', {}, h('code', {}, made.export_hash))] : null),
+    checks.length ? table('Checks', [{ name: 'Check' }, { name: 'Result' }, { name: 'To do' }], checks.map((check) => ({ key: check.id, cells: [check.title, badge({ pass: 'healthy', warn: 'warning', warning: 'warning' }[check.status] || 'critical', check.status), check.operator_action || h('span', { class: 'quiet' }, 'nothing')] }))) : null];
+}
+const showExport = (ctx, made) => ctx.open({ name: 'export', render: () => [title('Auditor export'), exportFacts(made),
+  h('div', { class: 'dialog-foot' }, h('button', { type: 'button', class: 'button', onclick: async () => { try { const whole = await ctx.api.get(`${AD}/final-reporting-auditor-exports/${encodeURIComponent(made.export_id)}`); download(`${made.export_id}.json`, JSON.stringify(whole)); } catch (error) { ctx.failed(error); } } }, 'Download'), h('button', { type: 'button', class: 'button primary', autofocus: true, onclick: ctx.close }, 'Done'))] });
+
+function planRetry(ctx) {
+  flow(ctx, 'plan-retry', {
+    first: 'ask',
+    ask: (state, run) => {
+      const go = (event) => {
+        event.preventDefault();
+        const data = new FormData(event.target);
+        const actor = actorOf(ctx, event.target);
+        const policy = { max_retry_attempts: Number(data.get('attempts')), retry_delay_minutes: Number(data.get('delay')), backoff_multiplier: Number(data.get('multiplier')), allow_immediate_retry: Number(data.get('delay')) === 0 };
+        run(async () => {
+          const { plan } = await ctx.api.post(PLANS, { retry_policy: policy, ...(actor.name === undefined ? {} : { generated_by: actor.name }) }, state.key);
+          ctx.data = { ...ctx.data, plan };
+          state.done = true;
+          ctx.close();
+          ctx.notify(`${many(plan.retryable_count, 'delivery', 'deliveries')} can be tried again now, ${number(plan.waiting_count)} wait, ${number(plan.suppressed_count)} are given up`);
+        });
+      };
+      const count = (name, value, more) => h('input', { name, type: 'number', value, required: true, ...more });
+      return [title('Plan Auditor Retry'), h('p', {}, 'Decides for every failed delivery whether it is safe to try again, and records the decisions. Nothing is sent.'), failed(state),
+        h('form', { class: 'stack', onsubmit: go }, h('div', { class: 'two' }, field('Attempts', count('attempts', '3', { min: 1, max: 1000000 }), 'After so many failures it is given up'), field('First delay, minutes', count('delay', '15', { min: 0, max: 5256000 })), field('Each further delay, times', count('multiplier', '2', { min: 1, max: 1000, step: 'any' }))), actorField(ctx), foot(cancel(ctx, state), submit(state, 'Make the plan', '', Boolean(ctx.session?.authenticated || localStorage.getItem('cavra-name')))))];
+    },
+  });
+}
+
+const ACT = { retry: ['healthy', 'retry now'], wait: ['outstanding', 'wait'], suppress: ['dismissed', 'give up'], suppressed: ['dismissed', 'give up'] };
+function planCard(ctx, plan) {
+  const decisions = plan.retry_decisions || [];
+  const order = { retry: 0, wait: 1 };
+  const sorted = [...decisions].sort((a, b) => (order[a.action] ?? 2) - (order[b.action] ?? 2));
+  const columns = ['Decision', 'Provider', 'Release', 'Failures', 'Because', 'Next attempt'].map((name) => ({ name }));
+  const rows = sorted.slice(0, 200).map((one) => ({ key: `${one.export_id}|${one.provider}`, cells: [
+    badge(...(ACT[one.action] || ['dismissed', words(one.action)])), one.provider, h('span', { class: 'nowrap' }, one.release_record_ref || short(one.export_id)),
+    `${number(one.retry_count)} of ${number(one.max_retry_attempts)}${one.failed_status_codes?.length ? `, status ${one.failed_status_codes.join(', ')}` : ''}`,
+    h('div', { class: 'stack-s' }, h('span', {}, one.reason), h('code', { class: 'quiet' }, one.reason_code)),
+    one.action === 'wait' && one.next_retry_at ? h('span', { class: 'nowrap' }, due(one.next_retry_at)) : one.action === 'retry' ? 'at once' : h('span', { class: 'quiet' }, 'none'),
+  ] }));
+  return h('section', { class: 'card', 'aria-label': 'Retry plan' },
+    h('div', { class: 'card-head' }, h('h2', {}, 'Newest retry plan ', badge(plan.alert_level)), h('p', { class: 'quiet' }, when(plan.generated_at), ` by ${plan.generated_by}`)),
+    now() - Date.parse(plan.generated_at) > 3600000 ? h('p', { class: 'note is-warning' }, icon('warning'), h('span', {}, `This plan is ${span(now() - Date.parse(plan.generated_at))} old. What is safe to retry now may differ: make a new one.`)) : null,
+    decisions.length ? [h('ul', { class: 'sum' }, h('li', {}, h('b', {}, number(plan.retryable_count)), 'can be tried now'), h('li', {}, h('b', {}, number(plan.waiting_count)), 'wait'), h('li', {}, h('b', {}, number(plan.suppressed_count)), 'given up')),
+      h('h3', {}, 'Next attempts'), retryPicture(sorted.slice(0, 12), plan.generated_at), table('Decisions', columns, rows),
+      decisions.length > 200 ? h('p', { class: 'quiet' }, `The first 200 of ${number(decisions.length)}.`) : null]
+      : h('p', { class: 'quiet' }, decisions.length === 0 && plan.decision_count ? 'The decisions are being fetched.' : 'No failed delivery is left undelivered.'));
+}
+
+function render(ctx, data) {
+  if (ctx.sample) return empty('The sample has no exports', h('p', {}, 'Auditor exports, their deliveries and retry plans need an API.'));
+  if (!data.exports) return waiting();
+  const state = (one) => {
+    const own = data.deliveries.filter((delivery) => delivery.export_id === one.export_id);
+    const good = own.find((delivery) => delivery.delivery_success);
+    if (good) return badge('resolved', 'delivered');
+    return own.length ? badge('critical', many(own.length, 'failure')) : h('span', { class: 'quiet' }, 'none reported');
+  };
+  const rows = data.exports.map((record) => {
+    const made = record.final_reporting_auditor_export || record;
+    return { key: record.session_id, cells: [
+      h('button', { type: 'button', class: 'linkish', onclick: () => showExport(ctx, { ...made, export_hash: record.export_hash }) }, record.release_record_ref || short(record.export_id)), h('span', { class: 'nowrap' }, when(record.created_at)),
+      badge(record.verification_state === 'verified' ? 'healthy' : 'critical', record.verification_state), state(record), record.signer || '–',
+    ] };
+  });
+  return h('div', { class: 'stack' },
+    data.plan ? planCard(ctx, data.plan) : h('section', { class: 'card' }, h('h2', {}, 'No retry plan yet'), h('p', { class: 'quiet' }, 'A plan decides which failed deliveries are safe to try again. Nothing is sent.')),
+    h('section', { class: 'stack', 'aria-label': 'Auditor exports' }, h('h2', {}, many(data.total, 'auditor export')),
+      table('Auditor exports, newest first', ['Release', 'Made', 'Checks', 'Delivery', 'By'].map((name) => ({ name })), rows, { empty: empty('No export has been made yet') })));
+}
+
+export const exporting = {
+  title: 'Auditor export', lead: 'What the auditor gets at the end, and which failed deliveries of it are safe to try again. This service sends nothing: it records what your connectors report.', load, render,
+  tools: (ctx) => [button(ctx, { key: 'make', label: 'Auditor export…', permission: 'export.create', why: ctx.sample ? 'Exports are not part of the sample.' : '', act: () => makeExport(ctx) }), button(ctx, { key: 'plan', label: 'Plan Auditor Retry…', kind: 'primary', permission: 'retry.plan.create', why: ctx.sample ? 'Retry plans are not part of the sample.' : '', act: () => planRetry(ctx) })],
+};
