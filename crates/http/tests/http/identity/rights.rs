@@ -56,6 +56,11 @@ fn operations(server: &Server) -> Vec<Operation> {
                 }
             }
             assert!(!path.contains('{'), "{path}");
+            let parameters = operation["parameters"].as_array();
+            if parameters.is_some_and(|list| list.iter().any(|parameter| parameter["name"] == "follow")) {
+                // A stream that goes on would never be answered to its end.
+                path.push_str("?follow=false");
+            }
             let permission = operation.get("x-cavra-permission").map(|name| {
                 Permission::parse(name.as_str().unwrap()).expect("the description names a permission")
             });
