@@ -52,6 +52,14 @@ pub(crate) enum Command {
                             cannot be read."
     )]
     Verify(Verify),
+    /// Verify a signed audit package and write a report of it: a page for people, rows, or OSCAL assessment results
+    #[command(
+        after_help = "The report always says what the verification found; a package that is not verified gives a report that \
+                            says so everywhere. What was found is also said on standard error. Exit codes: 0 everything that \
+                            was asked for was checked and is right, 1 something is wrong (the report is written all the \
+                            same), 2 a file cannot be read or written."
+    )]
+    Report(Report),
     /// Make, list and rotate signing keys
     #[command(subcommand)]
     Keys(Keys),
@@ -218,6 +226,50 @@ pub(crate) struct Verify {
     /// Print one JSON object per package
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The package, as `Accept: application/vnd.dsse+json` gives it; `-` for standard input
+    pub(crate) package: PathBuf,
+    /// What to write
+    #[arg(long)]
+    pub(crate) format: ReportFormat,
+    /// The public key that you trust, from somebody other than who gave you the package
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// An earlier package of the same log: proves that nothing was rewritten since
+    #[arg(long, value_name = "PACKAGE")]
+    pub(crate) previous: Option<PathBuf>,
+    /// The report's file; nothing is overwritten [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// What a row of CSV is [default: routes]
+    #[arg(long, value_name = "ROWS")]
+    pub(crate) rows: Option<ReportRows>,
+    /// When the report says that it was made; the same arguments then give the same bytes [default: now]
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::parse)]
+    pub(crate) made_at: Option<Timestamp>,
+}
+
+/// A form of report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// One page without script, to read, print and keep.
+    Html,
+    /// Rows for spreadsheets (RFC 4180).
+    Csv,
+    /// OSCAL assessment results, version 1.1.3, as JSON.
+    Oscal,
+}
+
+/// What a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportRows {
+    /// A route, with the acknowledgement that holds its state.
+    Routes,
+    /// An entry of a route's history.
+    Acknowledgements,
 }
 
 #[derive(Debug, Subcommand)]

@@ -9,6 +9,7 @@ mod arguments;
 mod evidence;
 mod keys;
 mod options;
+mod report;
 mod verify;
 
 use arguments::{Arguments, Command};
@@ -31,6 +32,7 @@ fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Command::Check(check) => evidence::check(&check),
         Command::Backup(backup) => evidence::backup(&backup),
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
         Command::Cosign(arguments) => keys::cosign(&arguments),
         Command::Openapi => evidence::print_json(cavra_http::openapi::document()),

@@ -50,7 +50,7 @@ pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
 }
 
 /// A verification for people.
-fn sentences(path: &Path, found: &Verification) -> String {
+pub(crate) fn sentences(path: &Path, found: &Verification) -> String {
     let mut lines = vec![format!("{}: {}", path.display(), verdict(found))];
     if let Some(failure) = &found.failure {
         lines.push(format!(

@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 
 use crate::program::{B, Folder, Serving, cavra, finish, published_store, quickstart, record, run};
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 12] = [
     "api",
     "import",
     "export-evidence",
     "check",
     "backup",
     "verify",
+    "report",
     "keys",
     "cosign",
     "openapi",

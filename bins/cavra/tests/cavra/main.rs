@@ -7,4 +7,5 @@ mod evidence_log;
 mod job;
 mod program;
 mod refusals;
+mod reporting;
 mod serving;

@@ -1,0 +1,113 @@
+//! Reports of signed audit packages: a page for people, rows for spreadsheets, OSCAL assessment results for tools.
+//!
+//! Every report states what the one verification ([`cavra_evidence::verify`]) found about the very bytes that it shows,
+//! and nothing that is not verified looks as if it were. Pure: the package, the key and the time are arguments; the
+//! same arguments give the same bytes.
+//!
+//! ```
+//! use cavra_domain::time::Timestamp;
+//! use cavra_evidence::verify::Trust;
+//! use cavra_report::{Input, Report, Standing, csv, html};
+//!
+//! let report = Report::of(&Input {
+//!     package: b"no package",
+//!     previous: None,
+//!     trust: Trust::default(),
+//!     made_at: Timestamp::EPOCH,
+//! });
+//! assert_eq!(report.standing(), Standing::Failed);
+//! let (mut page, mut rows) = (Vec::new(), Vec::new());
+//! html::write(&report, &mut page)?;
+//! csv::write(&report, csv::Rows::Routes, &mut rows)?;
+//! assert!(String::from_utf8_lossy(&page).contains("NOT VERIFIED"));
+//! assert!(String::from_utf8_lossy(&rows).contains("NOT VERIFIED"));
+//! # Ok::<(), std::io::Error>(())
+//! ```
+
+mod content;
+pub mod csv;
+pub mod html;
+pub mod oscal;
+mod words;
+
+use cavra_domain::time::Timestamp;
+use cavra_evidence::digest::Digest;
+use cavra_evidence::verify::{Trust, Verdict, Verification, verify_with};
+
+use content::Content;
+pub use words::{CONTROLS, Control};
+
+/// What a report is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// The signed package, as it was handed over.
+    pub package: &'a [u8],
+    /// An earlier package of the same log, to compare it with.
+    pub previous: Option<&'a [u8]>,
+    /// Whom to trust.
+    pub trust: Trust<'a>,
+    /// When the report is made. It stands in the report and decides nothing.
+    pub made_at: Timestamp,
+}
+
+/// How a package stands after its verification: the verdict, and whether anybody signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Everything is right, and signed by the key that was given.
+    Verified,
+    /// Everything fits together and is signed; nobody has said which key to trust.
+    ConsistentOnly,
+    /// Everything fits together; nobody has signed it.
+    Unsigned,
+    /// Something is wrong.
+    Failed,
+}
+
+impl Standing {
+    /// The standing that a verification found.
+    pub const fn of(found: &Verification) -> Self {
+        match (found.verdict, &found.signed_by) {
+            (Verdict::Verified, _) => Self::Verified,
+            (Verdict::ConsistentOnly, Some(_)) => Self::ConsistentOnly,
+            (Verdict::ConsistentOnly, None) => Self::Unsigned,
+            (Verdict::Failed, _) => Self::Failed,
+        }
+    }
+}
+
+/// A package, verified and read.
+#[derive(Debug)]
+pub struct Report {
+    found: Verification,
+    content: Content,
+    /// SHA-256 of the package's file.
+    digest: Digest,
+    previous_digest: Option<Digest>,
+    trusted: Option<String>,
+    made_at: Timestamp,
+}
+
+impl Report {
+    /// Verifies a package and reads it.
+    pub fn of(input: &Input<'_>) -> Self {
+        let found = verify_with(input.package, input.previous, input.trust);
+        Self {
+            found,
+            content: Content::read(input.package),
+            digest: Digest::of(input.package),
+            previous_digest: input.previous.map(Digest::of),
+            trusted: input.trust.key.map(ToString::to_string),
+            made_at: input.made_at,
+        }
+    }
+
+    /// What the verification found.
+    pub const fn verification(&self) -> &Verification {
+        &self.found
+    }
+
+    /// How the package stands.
+    pub const fn standing(&self) -> Standing {
+        Standing::of(&self.found)
+    }
+}

@@ -1,0 +1,6 @@
+//! Reports of packages that a real service has made.
+#![cfg(test)]
+
+mod forms;
+mod golden;
+mod packages;
