@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use cavra_domain::audit_package::NOT_REQUIRED;
 use cavra_domain::time::Timestamp;
 use cavra_evidence::dsse::Envelope;
 use cavra_evidence::leaf::Leaf;
@@ -266,8 +267,11 @@ pub(crate) struct Entry<'a> {
 }
 
 impl Route<'_> {
-    /// The deadline, by the domain's rule; empty when the beginning is no time.
+    /// The deadline, by the domain's rule; empty when there is none, or the beginning is no time.
     pub(crate) fn deadline_at(&self) -> String {
+        if self.acknowledgement_state == NOT_REQUIRED {
+            return String::new();
+        }
         Timestamp::parse(&self.route_created_at).map_or_else(
             |_| String::new(),
             |at| at.plus_minutes(self.acknowledgement_minutes).to_string(),

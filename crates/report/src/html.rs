@@ -57,6 +57,32 @@ impl fmt::Display for When<'_> {
     }
 }
 
+/// The same for a column whose heading says UTC.
+struct Utc<'a>(&'a str);
+
+impl fmt::Display for Utc<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = When(self.0).to_string();
+        f.write_str(text.strip_suffix(" UTC").unwrap_or(&text))
+    }
+}
+
+/// Words of this program: what stands between backticks is code.
+struct Words<'a>(&'a str);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (piece, code) in self.0.split('`').zip([false, true].into_iter().cycle()) {
+            if code {
+                write!(f, "<code>{}</code>", Text(piece))?;
+            } else {
+                write!(f, "{}", Text(piece))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A number with its thousands apart.
 struct Count(u64);
 
@@ -164,6 +190,7 @@ fn about(report: &Report, out: &mut impl Write) -> io::Result<()> {
         "<table class=facts><caption>What this report is about</caption><tbody>"
     )?;
     if let Some(header) = &report.content.header {
+        fact(out, "In short", &in_short(report, header))?;
         fact(
             out,
             "Package made",
@@ -236,6 +263,39 @@ fn about(report: &Report, out: &mut impl Write) -> io::Result<()> {
     out.write_all(b"</tbody></table>\n")
 }
 
+/// The package in a line.
+fn in_short(report: &Report, header: &Header) -> String {
+    let states = [
+        ("outstanding", header.outstanding_count),
+        ("escalated", header.escalated_count),
+        ("acknowledged", header.acknowledged_count),
+        ("resolved", header.resolved_count),
+        ("dismissed", header.dismissed_count),
+        ("suppressed", header.suppressed_count),
+    ];
+    let states: Vec<String> = states
+        .into_iter()
+        .filter(|(_, number)| *number > 0)
+        .map(|(name, number)| format!("{} {name}", Count(number)))
+        .collect();
+    let scope = match report.scope() {
+        Some(Scope::Whole) => "the whole population",
+        Some(Scope::Filtered) => "a filtered scope",
+        None => "an unknown scope",
+    };
+    format!(
+        "<strong>{} routes</strong>, {scope}: {}. <strong{}>{} breached.</strong>",
+        Count(header.route_count + header.suppressed_count),
+        states.join(", "),
+        if header.breached_count > 0 {
+            " class=no"
+        } else {
+            ""
+        },
+        Count(header.breached_count)
+    )
+}
+
 fn fact(out: &mut impl Write, name: &str, value: &dyn fmt::Display) -> io::Result<()> {
     writeln!(out, "<tr><th scope=row>{name}</th><td>{value}</td></tr>")
 }
@@ -257,7 +317,7 @@ fn checks(report: &Report, out: &mut impl Write) -> io::Result<()> {
     write!(
         out,
         "<h2>What was checked</h2>\n<table><caption>The checks of the verification, in their order; it ends at the first that \
-         fails</caption>\n<thead><tr><th scope=col>Check</th><th scope=col>Result</th><th scope=col>What it is about</th></tr>\
+         fails</caption>\n<thead><tr><th scope=col>Check</th><th scope=col>Result</th><th scope=col>What it shows when it passes</th></tr>\
          </thead><tbody>\n"
     )?;
     for check in CHECKS {
@@ -280,7 +340,7 @@ fn checks(report: &Report, out: &mut impl Write) -> io::Result<()> {
         report.scope_sentence()
     )?;
     for limit in report.limits() {
-        writeln!(out, "<li>{}</li>", Text(limit))?;
+        writeln!(out, "<li>{}</li>", Words(limit))?;
     }
     out.write_all(b"</ul>\n")
 }
@@ -308,7 +368,7 @@ fn controls(report: &Report, out: &mut impl Write) -> io::Result<()> {
             "<tr><th scope=row>{} {}{related}</th><td>{}</td></tr>",
             control.id.to_uppercase(),
             control.title,
-            control.by.replace('`', "")
+            Words(control.by)
         )?;
     }
     out.write_all(b"</tbody></table>\n")
@@ -318,7 +378,7 @@ fn scope(report: &Report, header: &Header, out: &mut impl Write) -> io::Result<(
     let population = &header.population;
     write!(
         out,
-        "<h2 class=new>Scope and population</h2>\n<p>{}</p>\n<p>Of {} known routes in {}, {} are in the package.</p>\n\
+        "<h2>Scope and population</h2>\n<p>{}</p>\n<p>Of {} known routes in {}, {} are in the package.</p>\n\
          <table class=small><caption>What each term of the filter left out; a route counts under the first that leaves it \
          out</caption>\n<thead><tr><th scope=col>Term</th><th scope=col>Asked for</th><th scope=col class=n>Routes left out</th>\
          </tr></thead><tbody>\n",
@@ -570,8 +630,8 @@ fn of_group(report: &Report, index: usize, group: &Group, out: &mut impl Write) 
         out,
         "<section class=grp id=g{index}>\n<h3>{}</h3>\n<div class=wide><table class=routes><caption>{} routes of cycle <code>{}\
          </code>{origin}. <span class=stamp>{}</span></caption>\n<thead><tr><th scope=col class=o>Owner</th><th scope=col \
-         class=p>Provider</th><th scope=col class=s>State</th><th scope=col class=d>Answer due</th><th scope=col \
-         class=w>Answered by</th><th scope=col>Answered at</th><th scope=col class=r>Reference</th></tr></thead>\n",
+         class=p>Provider</th><th scope=col class=s>State</th><th scope=col class=d>Answer due, UTC</th><th scope=col \
+         class=w>Answered by</th><th scope=col class=a>Answered at, UTC</th><th scope=col>Reference</th></tr></thead>\n",
         Text(&group.schedule_id),
         count(group.routes.len()),
         Text(&group.plan_id),
@@ -589,8 +649,7 @@ fn of_route(report: &Report, route: &Route<'_>, out: &mut impl Write) -> io::Res
     let standing = route.standing();
     write!(
         out,
-        "<tbody><tr><th scope=rowgroup rowspan=2>{}</th><td>{}</td><td>{}{}</td><td>{}<br><span class=m>{} min after {}</span>\
-         </td>",
+        "<tbody><tr><th scope=rowgroup rowspan=2>{}</th><td>{}</td><td>{}{}</td><td>",
         Text(&route.owner),
         Text(&route.provider),
         Text(words::state(&route.acknowledgement_state)),
@@ -599,10 +658,18 @@ fn of_route(report: &Report, route: &Route<'_>, out: &mut impl Write) -> io::Res
         } else {
             ""
         },
-        When(&route.deadline_at()),
-        route.acknowledgement_minutes,
-        When(&route.route_created_at),
     )?;
+    let deadline = route.deadline_at();
+    if deadline.is_empty() {
+        out.write_all(b"none</td>")?;
+    } else {
+        write!(
+            out,
+            "{}<br><span class=m>within {} min</span></td>",
+            Utc(&deadline),
+            route.acknowledgement_minutes
+        )?;
+    }
     if route.acknowledged_by.is_empty() && route.acknowledgement_id.is_empty() {
         out.write_all(b"<td>nobody</td><td></td><td></td></tr>")?;
     } else {
@@ -611,25 +678,29 @@ fn of_route(report: &Report, route: &Route<'_>, out: &mut impl Write) -> io::Res
             "<td>{}<br><span class=m>{}</span></td><td>{}</td><td>{}</td></tr>",
             Text(&route.acknowledged_by),
             standing.map_or_else(|| "not in its history".to_owned(), proof),
-            When(&route.acknowledged_at),
+            Utc(&route.acknowledged_at),
             Text(&route.external_ref),
         )?;
     }
     write!(
         out,
-        "\n<tr><td colspan=6><span class=m>Route <code>{}</code>, {}, {}",
+        "\n<tr><td colspan=6><span class=m>Route <code>{}</code>, {}",
         Text(&route.route_id),
-        Text(&route.route_action),
-        Text(&route.category)
+        Text(&route.route_action)
+    )?;
+    if route.category != route.route_action {
+        write!(out, " ({})", Text(&route.category))?;
+    }
+    write!(
+        out,
+        ", clock began {}, {} min old",
+        When(&route.route_created_at),
+        route.age_minutes
     )?;
     if !route.escalation_owner.is_empty() {
         write!(out, ", escalates to {}", Text(&route.escalation_owner))?;
     }
-    write!(
-        out,
-        ", {} min old, state changed {} times</span>",
-        route.age_minutes, route.revision
-    )?;
+    write!(out, ", changes of state: {}</span>", route.revision)?;
     if route.acknowledgements.is_empty() {
         out.write_all(b"<br>No answer in its history.")?;
     } else {

@@ -291,12 +291,16 @@ impl<'a> Made<'a> {
             line(words::state(&route.acknowledgement_state)),
             if route.breached { ", breached" } else { "" },
         );
+        let deadline = route.deadline_at();
         let description = format!(
-            "{}. Schedule {}, cycle {}; the answer was due at {}.",
-            title,
+            "{title}. Schedule {}, cycle {}; {}.",
             line(&route.schedule_id),
             line(&route.plan_id),
-            route.deadline_at()
+            if deadline.is_empty() {
+                "no answer was due".to_owned()
+            } else {
+                format!("an answer was due at {deadline}")
+            }
         );
         let properties = self.route_props(&route);
         let mut made = self.observation(&name, &title, &description, &properties);

@@ -106,15 +106,15 @@ impl Standing {
     pub(crate) const fn sentence(self) -> &'static str {
         match self {
             Self::Verified => {
-                "Verified: everything in this package was checked, and it was signed with the key that was given out of band, \
-                 or with one that this key leads to."
+                "Everything in this package was checked and is right, and it was signed with the key that was given out of \
+                 band, or with one that this key leads to."
             }
             Self::ConsistentOnly => {
-                "Consistent with itself only: no key was given out of band, so anybody may have made and signed this package. \
-                 It proves nothing about who made it."
+                "No key was given out of band, so anybody may have made and signed this package. It is consistent with \
+                 itself, and proves nothing about who made it."
             }
             Self::Unsigned => {
-                "Unsigned, consistent with itself only: nobody has signed this package, so anybody may have made it. It proves \
+                "Nobody has signed this package, so anybody may have made it. It is consistent with itself, and proves \
                  nothing about who made it."
             }
             Self::Failed => {
@@ -194,6 +194,17 @@ impl Report {
 
     /// What the scope means, in a sentence.
     pub(crate) fn scope_sentence(&self) -> &'static str {
+        if self.standing() == Standing::Failed {
+            return match self.scope() {
+                Some(Scope::Whole) => {
+                    "It says that it holds the whole population. That it does is not verified, like all the rest."
+                }
+                Some(Scope::Filtered) => {
+                    "It says that it holds a filtered scope. That it does is not verified, like all the rest."
+                }
+                None => "Which scope it has cannot be read.",
+            };
+        }
         match self.scope() {
             Some(Scope::Whole) => {
                 "Whole population: every leaf of the log is in the package, so no plan, acknowledgement or route can be left \
@@ -204,7 +215,7 @@ impl Report {
                  whether a schedule is missing, is the word of whoever made it. Ask for the whole population where that \
                  matters."
             }
-            None => "Which scope the package has cannot be read.",
+            None => "Which scope it has cannot be read.",
         }
     }
 

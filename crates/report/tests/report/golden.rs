@@ -1,5 +1,7 @@
 //! Packages and their reports as files: `fixtures/reports`. They show what a change does to a report.
 
+use std::sync::LazyLock;
+
 use cavra_domain::route::FilterTerms;
 use cavra_report::{Report, Standing, csv, html, oscal};
 use serde_json::Value;
@@ -8,6 +10,11 @@ use crate::packages::{Service, fixture, forged, key, report, signer};
 
 /// Every kind of package: its name, its text, and how it stands.
 pub(crate) fn packages() -> Vec<(&'static str, Vec<u8>, Standing)> {
+    static MADE: LazyLock<Vec<(&str, Vec<u8>, Standing)>> = LazyLock::new(made);
+    MADE.clone()
+}
+
+fn made() -> Vec<(&'static str, Vec<u8>, Standing)> {
     let signed = Service::new(Some(signer()));
     let filtered = FilterTerms {
         schedule_id: "fraud-scoring-monthly",
