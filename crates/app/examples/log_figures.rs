@@ -1,5 +1,6 @@
 //! Figures of the evidence log for `docs/performance.md`:
-//! `cargo run --release -p cavra-app --example log_figures [ROUTES]`.
+//! `cargo run --release -p cavra-app --example log_figures [ROUTES [FOLDER]]`. With a folder, the signed package and its
+//! public key are left there, as `package.json` and `log.pub`: `cavra verify` and `cavra report` can be measured on it.
 
 #![expect(
     clippy::disallowed_methods,
@@ -179,6 +180,10 @@ fn main() {
         verify(text.as_bytes(), Trust { key: Some(&public) })
     });
     assert_eq!(found.verdict, Verdict::Verified, "{:?}", found.failure);
+    if let Some(folder) = std::env::args().nth(2).map(std::path::PathBuf::from) {
+        std::fs::write(folder.join("package.json"), &text).expect("the folder can be written");
+        std::fs::write(folder.join("log.pub"), format!("{public}\n")).expect("the folder can be written");
+    }
     println!(
         "\nenvelope: {} MB; {} records; log of {} leaves",
         text.len() >> 20,

@@ -103,6 +103,11 @@ fn count(number: usize) -> Count {
     Count(u64::try_from(number).unwrap_or(u64::MAX))
 }
 
+/// So many routes.
+fn routes_of(number: u64) -> String {
+    format!("{} route{}", Count(number), if number == 1 { "" } else { "s" })
+}
+
 /// Writes the page.
 ///
 /// # Errors
@@ -124,8 +129,8 @@ pub fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
     routes(report, out)?;
     write!(
         out,
-        "<p class=end>End of the report: {} routes. <span class=stamp>{}</span></p>\n</main>\n</body>\n</html>\n",
-        count(report.content.route_count()),
+        "<p class=end>End of the report: {}. <span class=stamp>{}</span></p>\n</main>\n</body>\n</html>\n",
+        routes_of(count(report.content.route_count()).0),
         stamp(report.standing()),
     )?;
     out.flush()
@@ -284,8 +289,8 @@ fn in_short(report: &Report, header: &Header) -> String {
         None => "an unknown scope",
     };
     format!(
-        "<strong>{} routes</strong>, {scope}: {}. <strong{}>{} breached.</strong>",
-        Count(header.route_count + header.suppressed_count),
+        "<strong>{}</strong>, {scope}: {}. <strong{}>{} breached.</strong>",
+        routes_of(header.route_count.saturating_add(header.suppressed_count)),
         states.join(", "),
         if header.breached_count > 0 {
             " class=no"
@@ -316,7 +321,7 @@ fn actor(header: &Header) -> String {
 fn checks(report: &Report, out: &mut impl Write) -> io::Result<()> {
     write!(
         out,
-        "<h2>What was checked</h2>\n<table><caption>The checks of the verification, in their order; it ends at the first that \
+        "<h2>What was checked</h2>\n<table class=c><caption>The checks of the verification, in their order; it ends at the first that \
          fails</caption>\n<thead><tr><th scope=col>Check</th><th scope=col>Result</th><th scope=col>What it shows when it passes</th></tr>\
          </thead><tbody>\n"
     )?;
@@ -628,12 +633,12 @@ fn of_group(report: &Report, index: usize, group: &Group, out: &mut impl Write) 
     };
     write!(
         out,
-        "<section class=grp id=g{index}>\n<h3>{}</h3>\n<div class=wide><table class=routes><caption>{} routes of cycle <code>{}\
+        "<section class=grp id=g{index}>\n<h3>{}</h3>\n<div class=wide><table class=routes><caption>{} of cycle <code>{}\
          </code>{origin}. <span class=stamp>{}</span></caption>\n<thead><tr><th scope=col class=o>Owner</th><th scope=col \
          class=p>Provider</th><th scope=col class=s>State</th><th scope=col class=d>Answer due, UTC</th><th scope=col \
          class=w>Answered by</th><th scope=col class=a>Answered at, UTC</th><th scope=col>Reference</th></tr></thead>\n",
         Text(&group.schedule_id),
-        count(group.routes.len()),
+        routes_of(count(group.routes.len()).0),
         Text(&group.plan_id),
         stamp(report.standing()),
     )?;
