@@ -341,8 +341,7 @@ fn checks(report: &Report, out: &mut impl Write) -> io::Result<()> {
     }
     write!(
         out,
-        "</tbody></table>\n<h2>What it does not show</h2>\n<p>{}</p>\n<ul>\n",
-        report.scope_sentence()
+        "</tbody></table>\n<h2>What it does not show</h2>\n<ul>\n"
     )?;
     for limit in report.limits() {
         writeln!(out, "<li>{}</li>", Words(limit))?;
