@@ -339,10 +339,7 @@ fn checks(report: &Report, out: &mut impl Write) -> io::Result<()> {
             report.explained(check)
         )?;
     }
-    write!(
-        out,
-        "</tbody></table>\n<h2>What it does not show</h2>\n<ul>\n"
-    )?;
+    write!(out, "</tbody></table>\n<h2>What it does not show</h2>\n<ul>\n")?;
     for limit in report.limits() {
         writeln!(out, "<li>{}</li>", Words(limit))?;
     }
@@ -632,13 +629,13 @@ fn of_group(report: &Report, index: usize, group: &Group, out: &mut impl Write) 
     };
     write!(
         out,
-        "<section class=grp id=g{index}>\n<h3>{}</h3>\n<div class=wide><table class=routes><caption>{} of cycle <code>{}\
-         </code>{origin}. <span class=stamp>{}</span></caption>\n<thead><tr><th scope=col class=o>Owner</th><th scope=col \
+        "<section class=grp id=g{index}>\n<h3 id=h{index}>{}, cycle <code>{}</code></h3>\n<div class=wide tabindex=0 \
+         role=group aria-labelledby=h{index}><table class=routes><caption>{}{origin}. <span class=stamp>{}</span></caption>\n<thead><tr><th scope=col class=o>Owner</th><th scope=col \
          class=p>Provider</th><th scope=col class=s>State</th><th scope=col class=d>Answer due, UTC</th><th scope=col \
          class=w>Answered by</th><th scope=col class=a>Answered at, UTC</th><th scope=col>Reference</th></tr></thead>\n",
         Text(&group.schedule_id),
-        routes_of(count(group.routes.len()).0),
         Text(&group.plan_id),
+        routes_of(count(group.routes.len()).0),
         stamp(report.standing()),
     )?;
     for number in &group.routes {
