@@ -330,7 +330,7 @@ fn checks(report: &Report, out: &mut impl Write) -> io::Result<()> {
         let class = match outcome {
             Outcome::Passed => "ok",
             Outcome::Failed => "no",
-            Outcome::NotReached | Outcome::NotAsked => "q",
+            Outcome::Absent | Outcome::NotReached | Outcome::NotAsked => "q",
         };
         writeln!(
             out,
@@ -486,11 +486,7 @@ fn log(report: &Report, out: &mut impl Write) -> io::Result<()> {
                 key.id
                     .as_deref()
                     .map_or_else(|| "not a key".to_owned(), |id| Text(id).to_string()),
-                if given {
-                    " <span class=stamp>given out of band</span>"
-                } else {
-                    ""
-                },
+                if given { " <em>given out of band</em>" } else { "" },
                 Text(&key.text),
                 match key.endorsed_at {
                     Some(at) => When(&at.to_string()).to_string(),

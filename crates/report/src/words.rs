@@ -27,6 +27,8 @@ pub(crate) const CHECKS: [CheckName; 11] = [
 pub(crate) enum Outcome {
     Passed,
     Failed,
+    /// There are no keys and no signatures, and nobody asked for any.
+    Absent,
     /// An earlier check failed, so this one was not made.
     NotReached,
     /// Nobody asked for it.
@@ -38,6 +40,7 @@ impl Outcome {
         match self {
             Self::Passed => "passed",
             Self::Failed => "failed",
+            Self::Absent => "nothing there",
             Self::NotReached => "not reached",
             Self::NotAsked => "not asked for",
         }
@@ -129,7 +132,12 @@ impl Report {
     /// What came of a check.
     pub(crate) fn outcome(&self, check: CheckName) -> Outcome {
         if self.found.passed.contains(&check) {
-            return Outcome::Passed;
+            let by_keys = matches!(check, CheckName::Keys | CheckName::Signature);
+            return if by_keys && self.content.keys.is_empty() {
+                Outcome::Absent
+            } else {
+                Outcome::Passed
+            };
         }
         match &self.found.failure {
             Some(failure) if failure.check == check => Outcome::Failed,
@@ -155,7 +163,8 @@ impl Report {
             CheckName::Payload => {
                 "The payload has a known schema and is written in the one way in which such payloads are written."
             }
-            CheckName::Keys => "Each key of the log is endorsed by the key before it.",
+            CheckName::Keys if signed => "Each key of the log is endorsed by the key before it.",
+            CheckName::Keys => "The log has no key.",
             CheckName::Signature => match (signed, &self.trusted) {
                 (true, Some(_)) => {
                     "The log's newest key signed this very payload, and the key that was given out of band is one of the log's \
@@ -164,11 +173,12 @@ impl Report {
                 (true, None) => {
                     "The log's newest key signed this very payload. No key was given out of band to compare it with."
                 }
-                (false, _) => "There is no key and no signature.",
+                (false, _) => "Nobody has signed the package.",
             },
-            CheckName::Checkpoint => {
+            CheckName::Checkpoint if signed => {
                 "The checkpoint names this log, its size and its root; the same key signed it."
             }
+            CheckName::Checkpoint => "The checkpoint has the log's size and root. Nobody signed it.",
             CheckName::Manifest => "Sizes, counts and digests in the manifest are those of what is there.",
             CheckName::Records if whole => {
                 "Every record has the digest of its leaf, and all leaves of the log, the first to the last, give its root."

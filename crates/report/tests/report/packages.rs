@@ -237,7 +237,9 @@ pub(crate) fn upgraded(envelope: &[u8]) -> Vec<u8> {
         .collect();
     leaves.sort();
     let mut tree = RootBuilder::default();
-    leaves.iter().for_each(|(_, text)| tree.push(leaf_hash(text)));
+    for (_, text) in &leaves {
+        tree.push(leaf_hash(text));
+    }
     let checkpoint = Checkpoint {
         origin: key().name().to_owned(),
         size: payload.manifest.tree_size,
