@@ -140,11 +140,7 @@ fn of_package(row: &mut Row<impl Write>, report: &Report, kind: &str) -> io::Res
     row.text(&wrong.map_or_else(String::new, |wrong| {
         format!("{}: {}", wrong.element, wrong.problem)
     }))?;
-    row.plain(match report.scope() {
-        Some(cavra_evidence::package::Scope::Whole) => "whole",
-        Some(cavra_evidence::package::Scope::Filtered) => "filtered",
-        None => "",
-    })?;
+    row.plain(report.scope_name().unwrap_or_default())?;
     row.text(found.signed_by.as_deref().unwrap_or_default())?;
     row.text(report.trusted.as_deref().unwrap_or_default())?;
     row.text(report.content.audit_id())?;

@@ -502,14 +502,7 @@ fn log(report: &Report, out: &mut impl Write) -> io::Result<()> {
         "<h2>Log and checkpoint</h2>\n<table class=facts><caption>The log that the package was made from</caption><tbody>\n"
     )?;
     if let Some(manifest) = &content.manifest {
-        fact(
-            out,
-            "Scope",
-            &match manifest.scope {
-                Scope::Whole => "whole",
-                Scope::Filtered => "filtered",
-            },
-        )?;
+        fact(out, "Scope", &report.scope_name().unwrap_or_default())?;
         fact(out, "Leaves of the log", &Count(manifest.tree_size))?;
         fact(out, "Root", &format_args!("<code>{}</code>", manifest.root))?;
         fact(

@@ -412,6 +412,7 @@ impl<'a> Made<'a> {
             ),
         };
         let mut pairs = vec![("support", support)];
+        pairs.extend(self.report.scope_name().map(|scope| ("scope", scope)));
         pairs.extend(control.related.map(|related| ("related-control", related)));
         let mut observations = vec![json!({ "observation-uuid": self.ids.id("verification") })];
         if self.report.content.header.is_some() {

@@ -154,6 +154,14 @@ impl Report {
         self.content.manifest.as_ref().map(|manifest| manifest.scope)
     }
 
+    /// The scope in a word.
+    pub(crate) fn scope_name(&self) -> Option<&'static str> {
+        self.scope().map(|scope| match scope {
+            Scope::Whole => "whole",
+            Scope::Filtered => "filtered",
+        })
+    }
+
     /// What a check is about.
     pub(crate) fn explained(&self, check: CheckName) -> &'static str {
         let whole = self.scope() != Some(Scope::Filtered);

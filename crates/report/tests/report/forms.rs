@@ -387,6 +387,31 @@ fn imported_and_upgraded_records_are_marked() {
 }
 
 #[test]
+fn a_suppressed_route_has_no_deadline_and_needs_no_answer() {
+    let suppressed = FilterTerms {
+        action: "suppress",
+        ..FilterTerms::default()
+    };
+    let service = Service::of(Some(signer()), &["fraud-scoring-monthly", "audit-log-quarterly"]);
+    let package = service.package(&suppressed);
+    let count = routes(&package).len();
+    assert!(count > 0);
+    let report = reported(&package, Standing::Verified);
+    let page = page(&report);
+    let row = "<td>suppressed, no answer required</td><td>none</td><td>nobody</td>";
+    assert_eq!(page.matches(row).count(), count);
+    for row in parsed(&rows(&report, csv::Rows::Routes)) {
+        assert_eq!(
+            (row["state"].as_str(), row["deadline_at"].as_str()),
+            ("not_required", "")
+        );
+    }
+    let document = assessment(&report);
+    assert_eq!(problems(&schema(), &document), Vec::<String>::new());
+    assert!(document.to_string().contains("no answer was due"));
+}
+
+#[test]
 fn an_earlier_package_is_named_and_compared() {
     let service = Service::new(Some(signer()));
     let earlier = service.package(&FilterTerms::default());

@@ -76,6 +76,11 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new(signer: Option<Signer>) -> Self {
+        Self::of(signer, &["fraud-scoring-monthly", "search-index-weekly"])
+    }
+
+    /// The same with these schedules, of which `fraud-scoring-monthly` has to be one: it gets the answers.
+    pub(crate) fn of(signer: Option<Signer>, schedules: &[&str]) -> Self {
         let clock = Arc::new(HandClock(Mutex::new(at("2026-06-01T12:00:00Z"))));
         let settings = Settings {
             signer: signer.map(Arc::new),
@@ -88,7 +93,7 @@ impl Service {
             settings,
         );
         let service = Self { app, clock };
-        service.fill();
+        service.fill(schedules);
         service
     }
 
@@ -97,10 +102,9 @@ impl Service {
         *now = now.plus_minutes(5);
     }
 
-    fn fill(&self) {
+    fn fill(&self, schedules: &[&str]) {
         let store = std::fs::read_to_string(fixture("quickstart.json")).unwrap();
         let store: Value = serde_json::from_str(&store).unwrap();
-        let schedules = ["fraud-scoring-monthly", "search-index-weekly"];
         let records: Vec<&Value> = store["items"]
             .as_array()
             .unwrap()
