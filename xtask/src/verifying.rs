@@ -1,4 +1,4 @@
-//! `cargo xtask e2e`, second part: the two verifiers of signed packages agree, and ours asks nobody.
+//! `cargo xtask e2e`, second part: the two verifiers of signed packages agree, and ours asks nobody, nor do reports.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -77,19 +77,8 @@ fn by_package(lines: &str) -> anyhow::Result<BTreeMap<String, Value>> {
         .collect()
 }
 
-/// Verifies a package where there is no network at all, and watches that no connection is even tried.
+/// Verifies and reports a package where there is no network at all, and watches that no connection is even tried.
 pub fn alone(workspace: &Workspace, program: &Path, folder: &Path) -> anyhow::Result<()> {
-    let verify = |mut command: Command| -> Command {
-        command
-            .arg(program)
-            .args(["verify", "honest-0.json", "--key", "key.pub"])
-            .current_dir(folder);
-        command
-    };
-    let mut lonely = Command::new("unshare");
-    lonely.args(["--net", "--map-root-user"]);
-    process::run(&mut verify(lonely))
-        .context("it does not verify in a network namespace without interfaces")?;
     if !process::succeeds(Command::new("strace").arg("--version")) {
         println!("installing Debian's strace");
         let apt = |arguments: &[&str]| {
@@ -100,12 +89,44 @@ pub fn alone(workspace: &Workspace, program: &Path, folder: &Path) -> anyhow::Re
         apt(&["update"])?;
         apt(&["install", "--yes", "--no-install-recommends", "strace"])?;
     }
+    let key = ["honest-0.json", "--key", "key.pub"];
+    alone_with(workspace, program, folder, &[&["verify"], &key[..]].concat())?;
+    for format in ["html", "csv", "oscal"] {
+        let out = format!("honest-0.{format}");
+        let report = ["--format", format, "--out", &out];
+        alone_with(
+            workspace,
+            program,
+            folder,
+            &[&["report"], &key[..], &report].concat(),
+        )?;
+    }
+    println!("verified and reported without a network; strace saw neither socket nor connect");
+    Ok(())
+}
+
+fn alone_with(
+    workspace: &Workspace,
+    program: &Path,
+    folder: &Path,
+    arguments: &[&str],
+) -> anyhow::Result<()> {
     let trace = workspace.target().join("e2e/verify.strace");
-    let mut watched = Command::new("strace");
-    watched
+    // Without interfaces, and watched.
+    let mut lonely = Command::new("unshare");
+    lonely
+        .args(["--net", "--map-root-user", "strace"])
         .args(["-f", "-e", "trace=network,execve", "-o"])
-        .arg(&trace);
-    process::run(&mut verify(watched))?;
+        .arg(&trace)
+        .arg(program)
+        .args(arguments)
+        .current_dir(folder);
+    process::run(&mut lonely).with_context(|| {
+        format!(
+            "`cavra {}` fails in a network namespace without interfaces",
+            arguments.join(" ")
+        )
+    })?;
     let calls = fs::read_to_string(&trace)?;
     if !calls.contains("execve(") {
         bail!("strace has seen nothing, in {}", trace.display());
@@ -114,8 +135,7 @@ pub fn alone(workspace: &Workspace, program: &Path, folder: &Path) -> anyhow::Re
         .lines()
         .find(|line| line.contains("connect(") || line.contains("socket("))
     {
-        bail!("`cavra verify` touches the network: {call}");
+        bail!("`cavra {}` touches the network: {call}", arguments.join(" "));
     }
-    println!("verified without a network; strace saw neither socket nor connect");
     Ok(())
 }
