@@ -1,4 +1,4 @@
-//! `cargo xtask e2e`, second part: the two verifiers of signed packages agree, and ours asks nobody, nor do reports.
+//! `cargo xtask e2e`, second part: the two verifiers of signed packages agree, and ours asks nobody; nor do reports.
 
 use std::collections::BTreeMap;
 use std::fs;

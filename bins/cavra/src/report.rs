@@ -32,17 +32,16 @@ pub(crate) fn run(arguments: &Report) -> anyhow::Result<ExitCode> {
     });
     // What is shown has been read; a large package need not be there twice.
     drop(package);
-    match &arguments.out {
-        Some(path) => to_file(path, |out| written(arguments, &report, out))?,
-        None => {
-            let mut out = BufWriter::new(io::stdout().lock());
-            match written(arguments, &report, &mut out).and_then(|()| out.flush()) {
-                // A reader that has had enough (`| head`) is no error.
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    return Err(error).context("cannot write the report");
-                }
-                _ => {}
+    if let Some(path) = &arguments.out {
+        to_file(path, |out| written(arguments, &report, out))?;
+    } else {
+        let mut out = BufWriter::new(io::stdout().lock());
+        match written(arguments, &report, &mut out).and_then(|()| out.flush()) {
+            // A reader that has had enough (`| head`) is no error.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                return Err(error).context("cannot write the report");
             }
+            _ => {}
         }
     }
     let found = report.verification();

@@ -76,8 +76,10 @@ fn a_completion_script_is_printed_for_every_shell() {
 fn output_that_nobody_reads_any_more_is_no_error() {
     let folder = Folder::new();
     let database = folder.quickstart_database("cavra.db");
+    let package = crate::program::fixture("reports/whole.dsse.json");
     for arguments in [
         &["export-evidence", "--database", &database][..],
+        &["report", &package, "--format", "oscal"][..],
         &["openapi"][..],
     ] {
         let mut child = cavra(arguments)
