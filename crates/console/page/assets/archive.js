@@ -10,12 +10,12 @@ const REFERENCE = `${AD}/final-reporting-immutable-archive-reference`;
 
 async function load(ctx, signal, update) {
   if (ctx.sample) { update({}); return; }
-  const seen = barred(ctx, 'archive.health.read');
+  const seen = ctx.asOf ? 'Custody is judged as it is now: an earlier judgement is in the history, where somebody stored it.' : barred(ctx, 'archive.health.read');
   // Looking stores nothing; storing is a button of its own.
-  const health = seen && !ctx.away ? null : (await ctx.api.get(HEALTH, { persist: false }, signal)).health;
-  if (health) told(health.generated_at);
+  const health = ctx.asOf || (seen && !ctx.away) ? null : (await ctx.api.get(HEALTH, { persist: false }, signal)).health;
+  if (health) told(health);
   update({ health, seen });
-  const references = await ctx.api.get(B, { metadata_kind: KIND.reference, limit: 100 }, signal);
+  const references = await ctx.read(B, { metadata_kind: KIND.reference, limit: 100 }, signal);
   update({ references: references.items, total: references.total });
 }
 

@@ -12,10 +12,10 @@ const query = (ctx) => ({ metadata_kind: ctx.parameters.get('kind'), schedule_id
 async function load(ctx, signal, update) {
   const asked = JSON.stringify(query(ctx));
   const kept = ctx.data?.asked === asked ? ctx.data.pages : 1;
-  let page = await ctx.api.get(B, { ...query(ctx), limit: 50 }, signal);
+  let page = await ctx.read(B, { ...query(ctx), limit: 50 }, signal);
   const items = [...page.items];
   for (let count = 1; count < kept && page.next_cursor; count += 1) {
-    page = await ctx.api.get(B, { ...query(ctx), limit: 50, cursor: page.next_cursor }, signal);
+    page = await ctx.read(B, { ...query(ctx), limit: 50, cursor: page.next_cursor }, signal);
     items.push(...page.items);
   }
   update({ asked, items, total: page.total, bound: page.total_is_lower_bound, next: page.next_cursor, pages: kept });

@@ -38,8 +38,13 @@ const NEEDS = {
   'archive.health.read': 'see archive health', 'archive.health.record': 'store an archive health report',
 };
 
+/// What looks, or makes something of what was; the rest changes what is now.
+const LOOKING = ['audit.package.create', 'archive.health.read'];
+export const PAST = 'You are looking at an earlier state. Go back to now to change something.';
+
 /// Why somebody may not do something now; empty when they may.
 export function barred(ctx, permission, other) {
+  if (ctx.asOf && permission && !LOOKING.includes(permission)) return PAST;
   if (ctx.away) return 'The API cannot be reached, so nothing can be changed now.';
   if (permission && ctx.session && ctx.session.permissions[permission] !== true) {
     return ctx.session.auth_required && !ctx.session.authenticated
@@ -52,6 +57,7 @@ export function barred(ctx, permission, other) {
 /// A button that says why it does nothing when it cannot do anything.
 export function button(ctx, { label, act, permission, why, kind = '', name, keys, key }) {
   const reason = barred(ctx, permission, why);
+  if (reason === PAST) return null;
   const text = name || [label].flat().map((part) => (part instanceof Node ? part.textContent : part)).filter(Boolean).join(' ');
   return h('button', {
     type: 'button', class: `button ${kind}`, 'aria-disabled': reason ? 'true' : null, title: reason || null, key,
