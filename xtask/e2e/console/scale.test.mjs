@@ -42,6 +42,7 @@ test('100,000 routes: first rows, filtering, sorting and the last page', { timeo
   await until(page, () => document.querySelectorAll('#routes tbody tr').length === 50);
   const first = Date.now() - begun;
   await settled(page);
+  await until(page, () => document.querySelector('#filter-provider option[value=slack]') && document.querySelectorAll('#list-schedule_id option').length === 200);
 
   // From the change of a filter to its rows and counts on the screen, in the page's own time.
   const filters = [];

@@ -164,6 +164,9 @@ fn wait(command: &mut Command, name: &str) -> anyhow::Result<()> {
 /// `cargo xtask screenshots`.
 pub fn screenshots(workspace: &Workspace) -> anyhow::Result<()> {
     let again = "cargo xtask screenshots";
+    step("screenshots: OpenID provider", again, || {
+        super::identity::environment(workspace).map(|_| ())
+    })?;
     let tools = step("screenshots: browser", again, || environment(workspace))?;
     let (cavra, sample) = step("screenshots: programs", again, || {
         Ok((

@@ -101,7 +101,7 @@ async function load() {
   running = mine;
   const page = ctx.page;
   document.body.classList.add('busy');
-  draw();
+  soon();
   try {
     await VIEWS[page].load(ctx, mine.signal, (part) => {
       if (mine.signal.aborted || ctx.page !== page) return;
@@ -121,7 +121,7 @@ async function load() {
     if (running === mine) {
       running = null;
       document.body.classList.remove('busy');
-      draw();
+      soon();
       if (again) { again = false; load(); }
     }
   }
@@ -169,7 +169,7 @@ function side() {
     brand(),
     h('nav', { class: 'nav', 'aria-label': 'Screens' }, Object.entries(NAMES).map(([page, name]) => h('a', { href: `#/${page}`, key: page, 'aria-current': page === ctx.page ? 'page' : null }, icon(page), name))),
     h('div', { class: 'side-foot' },
-      h('p', { class: `pulse is-${ctx.mode}` }, h('span', { class: 'dot' }), MODES[ctx.mode]),
+      h('p', { class: `pulse is-${ctx.asOf && !ctx.away ? 'past' : ctx.mode}` }, h('span', { class: 'dot' }), ctx.asOf && !ctx.away ? 'An earlier state' : MODES[ctx.mode]),
       session ? h('div', { class: 'who', id: 'who' },
         session.authenticated ? [h('b', {}, session.actor.actor), h('span', { class: 'quiet' }, roles(session)),
           ends ? h('span', { class: 'quiet' }, ` · ends in ${span(ends - Date.now())}`) : null,
@@ -204,7 +204,12 @@ function strips() {
   ];
 }
 
+/// With the next picture that the browser shows anyway, once for all who ask until then.
+let due = 0;
+function soon() { due ||= requestAnimationFrame(draw); }
 function draw() {
+  cancelAnimationFrame(due);
+  due = 0;
   if (ctx.gate) { fill(root, h('main', { id: 'main', class: 'gate stack', tabindex: '-1', key: 'gate' }, brand(), ctx.gate())); return; }
   if (!ctx.page) return;
   const view = VIEWS[ctx.page];
@@ -212,7 +217,7 @@ function draw() {
   fill(root,
     h('a', { class: 'skip', href: '#main', onclick: (event) => { event.preventDefault(); document.getElementById('main').focus(); } }, 'Skip to content'),
     h('div', { class: 'progress', 'aria-hidden': 'true' }),
-    strips(),
+    h('div', { class: 'strips', id: 'strips' }, strips()),
     h('div', { class: 'frame' }, side(),
       h('main', { id: 'main', class: 'content', tabindex: '-1', 'aria-busy': running && !ctx.data ? 'true' : null, key: ctx.page },
         h('div', { class: 'head' }, h('div', {}, h('h1', { id: 'title', tabindex: '-1' }, view.title), view.lead ? h('p', {}, view.lead) : null), h('div', { class: 'tools' },
@@ -225,6 +230,9 @@ function draw() {
     h('section', { class: 'notices', 'aria-label': 'Messages' }, ctx.notices.map((notice) => h('div', { class: `note is-${notice.kind}`, key: notice.id }, icon(notice.kind), h('div', {}, h('p', {}, notice.text)),
       h('button', { type: 'button', class: 'button plain small', 'aria-label': 'Dismiss this message', onclick: () => { ctx.notices = ctx.notices.filter((one) => one !== notice); draw(); } }, icon('close'))))));
   tick(root);
+  // What sticks below them has to know how high they are.
+  const high = `${document.getElementById('strips').offsetHeight}px`;
+  if (document.documentElement.style.getPropertyValue('--strips') !== high) document.documentElement.style.setProperty('--strips', high);
 }
 ctx.draw = draw;
 
@@ -237,7 +245,7 @@ function help() {
     name: 'help',
     render: () => [h('h2', { id: 'dialog-title', tabindex: '-1' }, 'Keyboard'),
       h('dl', { class: 'keys' }, rows.map(([key, name]) => [h('dt', {}, h('kbd', {}, key)), h('dd', {}, name)])),
-      h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: keysOn(), onchange: (event) => localStorage.setItem('cavra-keys', event.target.checked ? 'on' : 'off') }), 'Single letters do something'),
+      h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: keysOn(), onchange: (event) => localStorage.setItem('cavra-keys', event.target.checked ? 'on' : 'off') }), 'Use single letters as shortcuts'),
       h('div', { class: 'dialog-foot' }, h('button', { type: 'button', class: 'button primary', autofocus: true, onclick: ctx.close }, 'Done'))],
   });
 }
@@ -320,6 +328,7 @@ listen(root);
 // An address that changes before anything is known of the session is read when it is.
 addEventListener('hashchange', () => { if (started && !ctx.gate) arrive(); });
 setInterval(() => tick(root), 5000);
+addEventListener('resize', draw);
 setInterval(() => {
   const ends = ctx.session?.expires_at ? Date.parse(ctx.session.expires_at) : null;
   if (ends && Date.now() > ends + 1000) start();

@@ -90,7 +90,7 @@ function render(ctx, data) {
     ] };
   });
   return h('div', { class: 'stack' },
-    data.health ? healthCard(data.health) : h('div', { class: 'note' }, icon('warning'), h('p', {}, data.seen)),
+    data.health ? healthCard(data.health) : h('div', { class: 'note' }, icon('warning'), h('p', {}, data.seen, ' ', ctx.asOf ? h('a', { href: `#/history?${new URLSearchParams({ kind: KIND.health })}` }, 'Stored reports of then') : null)),
     h('section', { class: 'stack', 'aria-label': 'Archive references' }, h('h2', {}, data.references ? many(data.total, 'archive reference') : 'Archive references'),
       data.references ? table('Archive references, newest first', ['Release', 'Archived', 'Where', 'SHA-256', 'Kept until', 'Legal hold'].map((name) => ({ name })), rows, { empty: empty('No reference has been recorded yet') }) : waiting()));
 }

@@ -100,12 +100,12 @@ export function bulk(ctx, filter, said) {
         }, 'done');
       };
       return [
-        title(answer.changed_count ? `${verb} ${many(answer.changed_count, 'route')}` : `Nothing to ${verb.toLowerCase()}`),
-        h('p', {}, 'Scope: ', h('b', {}, inWords(filter)), h('span', { class: 'quiet' }, ` · what you confirm is exactly this preview `, h('code', { title: answer.selection_digest }, answer.selection_digest.slice(7, 19)))),
-        sums(answer, 'will change'),
+        title(changed ? 'The routes have changed' : answer.changed_count ? `${verb} ${many(answer.changed_count, 'route')}` : `Nothing to ${verb.toLowerCase()}`),
+        h('p', {}, 'Scope: ', h('b', {}, inWords(filter)), changed ? null : h('span', { class: 'quiet' }, ` · what you confirm is exactly this preview `, h('code', { title: answer.selection_digest }, answer.selection_digest.slice(7, 19)))),
+        changed ? null : sums(answer, 'will change'),
         changed ? difference(state.error, () => run(() => look(state), 'preview'), state) : failed(state),
-        answer.refused_count + answer.already_count ? h('p', { class: 'quiet' }, 'Those that do not change come first, each with the reason.') : null,
-        outcomes(byOutcome(answer.outcomes), 'Will be'),
+        answer.refused_count + answer.already_count && !changed ? h('p', { class: 'quiet' }, 'Those that do not change come first, each with the reason.') : null,
+        changed ? null : outcomes(byOutcome(answer.outcomes), 'Will be'),
         answer.changed_count && !changed
           ? h('form', { class: 'stack', onsubmit: commit }, referenceFields(), actorField(ctx), foot(cancel(ctx, state), submit(state, `${verb} ${many(answer.changed_count, 'route')}`, said === 'escalated' ? 'danger' : '', Boolean(ctx.session?.authenticated || localStorage.getItem('cavra-name')))))
           : foot(cancel(ctx, state, 'Close')),
@@ -172,7 +172,7 @@ export function answerOne(ctx, route, said) {
           ctx.notify(`${route.schedule_id} over ${route.provider} is ${said}`);
         });
       };
-      return [title(`${VERB[said]} one route`), h('p', {}, h('b', {}, route.schedule_id), ` over ${route.provider}, ${route.owner}: `, badge(route.acknowledgement_state), ' → ', badge(said)), failed(state),
+      return [title(`${VERB[said]} one route`), h('p', {}, h('b', {}, route.schedule_id), ` over ${route.provider}, ${route.owner}: `, h('span', { class: 'nowrap' }, badge(route.acknowledgement_state), ' → ', badge(said))), failed(state),
         h('form', { class: 'stack', onsubmit: go }, referenceFields(), actorField(ctx), foot(cancel(ctx, state), submit(state, VERB[said], said === 'escalated' ? 'danger' : '', Boolean(ctx.session?.authenticated || localStorage.getItem('cavra-name')))))];
     },
   });

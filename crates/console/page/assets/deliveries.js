@@ -11,7 +11,7 @@ const PAGE = 50;
 
 export const outcome = (record) => (record.delivery_success ? badge('resolved', 'delivered') : badge('critical', 'failed'));
 const part = (record) => record.delivery?.deliveries?.[0] || {};
-const status = (code) => (code === 0 ? 'nobody answered' : code ? `status ${code}` : 'no status');
+export const status = (code) => (code === 0 ? 'nobody answered' : code ? `status ${code}` : 'no status');
 export const attempted = (record) => [status(record.status_codes?.[0]), many(record.attempt_count || 1, 'attempt'), part(record).error_class].filter(Boolean).join(', ');
 
 /// Records what became of a delivery: `one` names the export, and the provider where it is known.
@@ -44,7 +44,7 @@ export function recordDelivery(ctx, one, after) {
         h('p', {}, 'Your connector sent the export', one.release_record_ref ? [' of ', h('b', {}, one.release_record_ref)] : null, '; here its result becomes evidence. ', h('code', { class: 'quiet id', title: one.export_id }, short(one.export_id))), failed(state),
         h('form', { class: 'stack', onsubmit: go },
           one.provider ? null : field('Provider', h('input', { name: 'provider', required: true, maxlength: 200, autocomplete: 'off', placeholder: 'teams' })),
-          h('fieldset', { class: 'tools' }, h('legend', { class: 'label' }, 'Result'), result(true, 'It arrived'), result(false, 'It failed')),
+          h('fieldset', { class: 'choices' }, h('legend', { class: 'label' }, 'Result'), result(true, 'It arrived'), result(false, 'It failed')),
           h('div', { class: 'two' },
             field('HTTP status', digits('status', { min: 0, max: 999 }), form.arrived ? 'Such as 200; empty when there is none' : 'Such as 503; 0 when nobody answered'), field('Attempts', digits('attempts', { min: 1, max: 1000000, value: '1', required: true })),
             field('Began', h('input', { name: 'started', type: 'datetime-local', step: 1 }), 'May be empty'), field('Ended', h('input', { name: 'completed', type: 'datetime-local', step: 1, required: true, value: localTime(state.data.opened ||= Date.now()) })),

@@ -33,6 +33,17 @@ function make(node, attributes, children) {
 export const h = (tag, attributes, ...children) => make(document.createElement(tag), attributes, children);
 export const s = (tag, attributes, ...children) => make(document.createElementNS(SVG, tag), attributes, children);
 
+/// A large part that follows from a few things: while they are the same, what is in the page stays as it is and nothing
+/// is made. The part has an id, by which it is found.
+export function still(id, from, make_) {
+  const live = document.getElementById(id);
+  if (live?.$from && from.every((one, index) => one === live.$from[index])) {
+    const stub = live.cloneNode(false);
+    return Object.assign(stub, { $key: live.$key, $still: true });
+  }
+  return Object.assign(make_(), { $from: from });
+}
+
 /// One listener per kind of event, at the root: nodes carry what they do, and `morph` hands it on.
 export function listen(root) {
   for (const type of EVENTS) {
@@ -58,12 +69,14 @@ function attributes(old, fresh) {
 }
 
 export function morph(old, fresh) {
+  if (fresh.$still) return;
   if (old.nodeType === 3) {
     if (old.data !== fresh.data) old.data = fresh.data;
     return;
   }
   attributes(old, fresh);
   old.$on = fresh.$on;
+  old.$from = fresh.$from;
   children(old, fresh);
   // What the program wants anew is set, unless somebody is typing there; what it only wants still, leaves alone what a
   // person has entered since.

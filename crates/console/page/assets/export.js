@@ -5,7 +5,7 @@ import { KIND, due, many, now, number, short, span, when, words } from './format
 import { retryPicture } from './charts.js';
 import { actorField, actorOf, badge, button, download, empty, field, icon, table, waiting } from './widgets.js';
 import { cancel, failed, flow, foot, submit, title } from './bulk.js';
-import { SOURCE, deliveriesOf, outcome, recordDelivery } from './deliveries.js';
+import { SOURCE, deliveriesOf, outcome, recordDelivery, status } from './deliveries.js';
 
 const MAKE = `${AD}/final-reporting-auditor-export`;
 const PLANS = `${MAKE}/delivery-retry-plan`;
@@ -101,21 +101,21 @@ const alike = (a, b) => a.trim().toLowerCase().replaceAll('-', '_') === b.trim()
 function planCard(ctx, plan, deliveries) {
   const decisions = plan.retry_decisions || [];
   const order = { retry: 0, wait: 1 };
-  const sorted = [...decisions].sort((a, b) => (order[a.action] ?? 2) - (order[b.action] ?? 2));
+  const sorted = [...decisions].sort((a, b) => (order[a.action] ?? 2) - (order[b.action] ?? 2) || (a.next_retry_at || '').localeCompare(b.next_retry_at || ''));
   const columns = ['Decision', 'Provider', 'Release', 'Failures', 'Because', 'Next attempt', 'Since then'].map((name) => ({ name }));
   const news = sorted.map((one) => since(deliveries, one));
   const rows = sorted.slice(0, 200).map((one, index) => ({ key: `${one.export_id}|${one.provider}`, cells: [
     badge(...(ACT[one.action] || ['dismissed', words(one.action)])), one.provider, h('span', { class: 'nowrap' }, one.release_record_ref || short(one.export_id)),
-    `${number(one.retry_count)} of ${number(one.max_retry_attempts)}${one.failed_status_codes?.length ? `, status ${one.failed_status_codes.join(', ')}` : ''}`,
+    h('div', { class: 'stack-s' }, h('span', {}, `${number(one.retry_count)} of ${number(one.max_retry_attempts)}`), one.failed_status_codes?.length ? h('span', { class: 'quiet nowrap' }, one.failed_status_codes.map(status).join(', ')) : null),
     h('div', { class: 'stack-s' }, h('span', {}, one.reason), h('code', { class: 'quiet' }, one.reason_code)),
     one.action === 'wait' && one.next_retry_at ? h('span', { class: 'nowrap' }, due(one.next_retry_at)) : one.action === 'retry' ? 'at once' : h('span', { class: 'quiet' }, 'none'),
     h('div', { class: 'stack-s' }, news[index] ? h('span', { class: 'badges' }, outcome(news[index]), h('span', { class: 'quiet' }, when(news[index].created_at))) : null,
-      button(ctx, { key: 'record', label: 'Record result…', kind: 'small', permission: 'delivery.record', name: `Record the result of the delivery to ${one.provider}, ${one.release_record_ref || one.export_id}`, why: one.export_known ? '' : 'This export is not known here, so no delivery of it can be recorded.', act: () => recordDelivery(ctx, one, () => planRetry(ctx)) })),
+      button(ctx, { key: 'record', label: 'Record result…', kind: 'small', permission: 'delivery.record', name: `Record the result of the delivery to ${one.provider}, ${one.release_record_ref || one.export_id}`, why: one.export_known !== false ? '' : 'This export is not known here, so no delivery of it can be recorded.', act: () => recordDelivery(ctx, one, () => planRetry(ctx)) })),
   ] }));
-  return h('section', { class: 'card', 'aria-label': 'Retry plan' },
+  return h('section', { class: 'card stack', 'aria-label': 'Retry plan' },
     h('div', { class: 'card-head' }, h('h2', {}, 'Newest retry plan ', badge(plan.alert_level)), h('p', { class: 'quiet' }, when(plan.generated_at), ` by ${plan.generated_by}`)),
-    news.some(Boolean) ? h('p', { class: 'note' }, icon('warning'), h('span', {}, `${many(news.filter(Boolean).length, 'delivery has', 'deliveries have')} been reported since this plan was made. A new plan decides again.`)) : null,
-    now() - Date.parse(plan.generated_at) > 3600000 ? h('p', { class: 'note is-warning' }, icon('warning'), h('span', {}, `This plan is ${span(now() - Date.parse(plan.generated_at))} old. What is safe to retry now may differ: make a new one.`)) : null,
+    news.some(Boolean) && !ctx.asOf ? h('p', { class: 'note' }, icon('warning'), h('span', {}, `${many(news.filter(Boolean).length, 'delivery has', 'deliveries have')} been reported since this plan was made. A new plan decides again.`)) : null,
+    now() - Date.parse(plan.generated_at) > 3600000 && !ctx.asOf ? h('p', { class: 'note is-warning' }, icon('warning'), h('span', {}, `This plan is ${span(now() - Date.parse(plan.generated_at))} old. What is safe to retry now may differ: make a new one.`)) : null,
     decisions.length ? [h('ul', { class: 'sum' }, h('li', {}, h('b', {}, number(plan.retryable_count)), 'can be tried now'), h('li', {}, h('b', {}, number(plan.waiting_count)), 'wait'), h('li', {}, h('b', {}, number(plan.suppressed_count)), 'given up')),
       h('h3', {}, 'Next attempts'), retryPicture(sorted.slice(0, 12), plan.generated_at), table('Decisions', columns, rows),
       decisions.length > 200 ? h('p', { class: 'quiet' }, `The first 200 of ${number(decisions.length)}.`) : null]
@@ -131,8 +131,7 @@ function render(ctx, data) {
     for (const delivery of data.deliveries.filter((known) => known.export_id === one.export_id)) {
       for (const provider of delivery.providers || []) if (!newest.has(provider)) newest.set(provider, delivery.delivery_success);
     }
-    const names = (good) => [...newest].filter(([, arrived]) => arrived === good).map(([provider]) => provider).join(', ');
-    return newest.size ? h('span', { class: 'badges' }, names(true) ? badge('resolved', `${names(true)}: delivered`) : null, names(false) ? badge('critical', `${names(false)}: failed`) : null) : h('span', { class: 'quiet' }, data.older ? 'none of late' : 'none reported');
+    return newest.size ? h('span', { class: 'badges' }, [...newest].map(([provider, arrived]) => badge(arrived ? 'resolved' : 'critical', `${provider}: ${arrived ? 'delivered' : 'failed'}`))) : h('span', { class: 'quiet' }, data.older ? 'none of late' : 'none reported');
   };
   const rows = data.exports.map((record) => {
     const made = record.final_reporting_auditor_export || record;

@@ -1,6 +1,6 @@
 // Go Rollback Drill Notifications: the routes that a filter means, and what can be done with them.
 import { B } from './api.js';
-import { h } from './dom.js';
+import { h, still } from './dom.js';
 import { ACTIONS, CATEGORIES, STATES, address, filterOf, isEmpty, narrowed, sentence, withTerm } from './filter.js';
 import { KIND, due, kind, many, number, stamp, when, words } from './format.js';
 import { stateBar } from './charts.js';
@@ -75,7 +75,7 @@ function filters(ctx, filter) {
       h('option', { value: '' }, 'Any'), values.map((value) => h('option', { value }, name(value)))));
   const text = (term, label) => h('div', { class: 'field' }, h('label', { class: 'label', for: `filter-${term}` }, label),
     h('input', { id: `filter-${term}`, value: filter[term] || '', list: `list-${term}`, maxlength: 200, autocomplete: 'off', spellcheck: 'false', oninput: (event) => set(term, event.target.value.trim(), true) }),
-    h('datalist', { id: `list-${term}` }, (lists?.[term] || []).slice(0, 200).map((value) => h('option', { value }))));
+    still(`list-${term}`, [lists?.[term]], () => h('datalist', { id: `list-${term}` }, (lists?.[term] || []).slice(0, 200).map((value) => h('option', { value })))));
   const known = [...new Set([...(lists?.provider || []), ...(filter.provider ? [filter.provider] : [])])];
   return h('form', { class: 'filters', role: 'search', 'aria-label': 'Filter routes', onsubmit: (event) => event.preventDefault() },
     text('owner', 'Owner'), choice('provider', 'Provider', known, (value) => value), choice('state', 'State', STATES),
@@ -246,7 +246,7 @@ function render(ctx, data) {
       page ? h('div', { class: old }, stateBar(page.counts, (state) => here(ctx, withTerm(filter, 'state', state), { route: null }))) : null),
     actions(ctx, data, filter),
     h('div', { class: `split ${data.detail && ctx.parameters.get('route') ? 'open' : ''}` },
-      h('div', { id: 'results', class: old, 'aria-busy': asked || !page ? 'true' : null }, page ? [list(ctx, asked ? data.filter : filter, page), pager(ctx, filter, page)] : waiting()),
+      h('div', { id: 'results', class: old, 'aria-busy': asked || !page ? 'true' : null }, page ? [page.total ? still('routes', [page, data.shown, ctx.parameters.get('route')], () => list(ctx, data.filter, page)) : list(ctx, data.filter, page), page.total ? pager(ctx, filter, page) : null] : waiting()),
       data.detail && ctx.parameters.get('route') ? detail(ctx, filter, data.detail) : null),
   ];
 }

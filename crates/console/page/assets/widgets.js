@@ -71,11 +71,15 @@ export function errorBox(error, again) {
   const reached = !(error instanceof Unreachable);
   return h('div', { class: 'note is-critical', role: 'alert' }, icon('critical'), h('div', {},
     h('p', {}, capital(sentence(error.message))),
-    error instanceof Refused && error.faults.length > 1 ? h('ul', {}, error.faults.map((fault) => h('li', {}, fault))) : null,
+    error instanceof Refused && error.faults.length > 1 ? h('ul', {}, error.faults.map((fault) => h('li', {}, sentence(fault)))) : null,
     reached && error.requestId ? h('p', { class: 'quiet' }, 'Request ', h('code', {}, error.requestId)) : null,
     again ? h('p', {}, h('button', { type: 'button', class: 'button', onclick: again }, 'Try again')) : null));
 }
-export const sentence = (text) => (/[.!?…]$/.test(text) ? text : `${text}.`);
+/// What the API says, as a person would write it: names in quotation marks, without the path that leads to them.
+export const sentence = (text) => {
+  const plain = text.replace(/`\/?([^`]*)`/g, '“$1”');
+  return /[.!?…]$/.test(plain) ? plain : `${plain}.`;
+};
 
 export const waiting = (text = 'Loading…') => h('div', { class: 'waiting', role: 'status' }, h('span', { class: 'spinner' }), text);
 export const empty = (title, ...more) => h('div', { class: 'empty' }, h('p', { class: 'empty-title' }, title), more);
