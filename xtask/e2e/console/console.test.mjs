@@ -187,6 +187,15 @@ test('a bulk shows what changes and what does not, is confirmed once, says what 
   await dialog(page).getByLabel('Reason').fill('answered by telephone');
   await dialog(page).getByRole('button', { name: 'Undo', exact: true }).click();
   await until(page, () => /taken back$/.test(document.querySelector('dialog h2')?.textContent || ''));
+  await dialog(page).getByRole('button', { name: 'Done' }).click();
+  // Resolving works the same way, and is final.
+  await routesOf(page, server.url, '?schedule_id=search-index-weekly&action=deliver');
+  await press(page, 'Resolve…');
+  await until(page, () => /^Resolve \d/.test(document.querySelector('dialog h2')?.textContent || ''));
+  await dialog(page).getByRole('button', { name: /^Resolve \d/ }).click();
+  await until(page, () => / resolved$/.test(document.querySelector('dialog h2')?.textContent || ''));
+  const ended = (await get(server.url, `${B}/routes?schedule_id=search-index-weekly&action=deliver&limit=500`)).items;
+  assert.ok(ended.length > 0 && ended.every((route) => route.acknowledgement_state === 'resolved'));
   clean(page);
   await page.context().close();
   await server.stop();

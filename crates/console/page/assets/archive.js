@@ -2,7 +2,7 @@
 import { AD, B } from './api.js';
 import { h } from './dom.js';
 import { KIND, many, number, short, told, when, words } from './format.js';
-import { actorField, actorOf, badge, barred, button, empty, field, icon, table, waiting } from './widgets.js';
+import { actorField, actorOf, badge, barred, button, empty, field, icon, rest, table, waiting } from './widgets.js';
 import { cancel, failed, flow, foot, submit, title } from './bulk.js';
 
 const HEALTH = `${AD}/final-reporting-archive-reference-health`;
@@ -77,7 +77,7 @@ function healthCard(health) {
     h('div', { class: `verdict is-${health.alert_level}` }, icon(health.alert_level), h('div', {}, h('p', {}, health.alert_level === 'healthy' ? 'Every verified export is kept as it should be.' : `${many(health.alert_count, 'alert')} about ${many(health.checked_export_count, 'verified export')}.`),
       h('p', { class: 'quiet' }, `${number(health.archived_export_count)} of ${number(health.checked_export_count)} have an archive reference. Judged now; nothing was stored by looking.`))),
     table('Alerts, each with what to do', columns, rows, { empty: empty('No alert', h('p', {}, 'Hash, retention and legal hold of every verified export are as the policy asks.')) }),
-    alerts.length > 300 ? h('p', { class: 'quiet' }, `The first 300 of ${number(alerts.length)}.`) : null);
+    rest(alerts, 300, `${health.health_id}-alerts.json`));
 }
 
 function render(ctx, data) {

@@ -3,7 +3,7 @@ import { B, Refused, Unreachable, intent } from './api.js';
 import { h } from './dom.js';
 import { sentence as inWords } from './filter.js';
 import { many, number, short, when, words } from './format.js';
-import { actorField, actorOf, badge, button, download, errorBox, field, icon, table, waiting } from './widgets.js';
+import { actorField, actorOf, badge, button, download, errorBox, field, icon, rest, table, waiting } from './widgets.js';
 
 const VERB = { acknowledged: 'Acknowledge', escalated: 'Escalate', dismissed: 'Dismiss', resolved: 'Resolve' };
 const REASONS = {
@@ -62,7 +62,7 @@ function outcomes(list, said, undo) {
       : h('span', {}, `${undo ? 'stays' : 'unchanged'}: ${REASONS[one.reason] || words(one.reason) || words(one.outcome)}`)],
   }));
   return [table('Routes and what happens to each', ['Schedule', 'Provider', 'Owner', said].map((name) => ({ name })), rows),
-    list.length > SHOWN ? h('p', { class: 'quiet' }, `The first ${SHOWN} of ${number(list.length)}. `, h('button', { type: 'button', class: 'linkish', onclick: () => download('outcomes.json', JSON.stringify(list, null, 2)) }, 'All of them as a file')) : null];
+    rest(list, SHOWN, 'outcomes.json')];
 }
 const byOutcome = (list) => [...list].sort((a, b) => (a.outcome === 'changed') - (b.outcome === 'changed'));
 const sums = (answer, verb) => h('ul', { class: 'sum' },

@@ -3,7 +3,7 @@ import { AD, B } from './api.js';
 import { h } from './dom.js';
 import { KIND, due, many, now, number, short, span, when, words } from './format.js';
 import { retryPicture } from './charts.js';
-import { actorField, actorOf, badge, button, download, empty, field, icon, table, waiting } from './widgets.js';
+import { actorField, actorOf, badge, button, download, empty, field, icon, rest, table, waiting } from './widgets.js';
 import { cancel, failed, flow, foot, submit, title } from './bulk.js';
 import { SOURCE, deliveriesOf, outcome, recordDelivery, status } from './deliveries.js';
 
@@ -118,7 +118,7 @@ function planCard(ctx, plan, deliveries) {
     now() - Date.parse(plan.generated_at) > 3600000 && !ctx.asOf ? h('p', { class: 'note is-warning' }, icon('warning'), h('span', {}, `This plan is ${span(now() - Date.parse(plan.generated_at))} old. What is safe to retry now may differ: make a new one.`)) : null,
     decisions.length ? [h('ul', { class: 'sum' }, h('li', {}, h('b', {}, number(plan.retryable_count)), 'can be tried now'), h('li', {}, h('b', {}, number(plan.waiting_count)), 'wait'), h('li', {}, h('b', {}, number(plan.suppressed_count)), 'given up')),
       h('h3', {}, 'Next attempts'), retryPicture(sorted.slice(0, 12), plan.generated_at), table('Decisions', columns, rows),
-      decisions.length > 200 ? h('p', { class: 'quiet' }, `The first 200 of ${number(decisions.length)}.`) : null]
+      rest(sorted, 200, `${plan.retry_plan_id}-decisions.json`)]
       : h('p', { class: 'quiet' }, decisions.length === 0 && plan.decision_count ? 'The decisions are being fetched.' : 'No failed delivery is left undelivered.'));
 }
 

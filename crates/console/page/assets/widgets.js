@@ -97,6 +97,9 @@ export function download(name, text) {
   setTimeout(() => URL.revokeObjectURL(url), 10000);
 }
 
+/// What a table leaves out is said, and given as a file.
+export const rest = (list, shown, name) => (list.length > shown ? h('p', { class: 'quiet' }, `The first ${shown} of ${list.length.toLocaleString()}. `, h('button', { type: 'button', class: 'linkish', onclick: () => download(name, JSON.stringify(list, null, 2)) }, 'All of them as a file')) : null);
+
 /// A table that becomes a list of cards where it has no room: every cell knows its column's name.
 export function table(caption, columns, rows, { empty: none, id } = {}) {
   if (rows.length === 0 && none) return none;
