@@ -435,6 +435,32 @@ test('no screen and no dialog has a barrier, in either theme, from 320 pixels to
     await page.keyboard.press('?');
     await look('the keyboard list');
     await page.keyboard.press('Escape');
+    await page.keyboard.press('t');
+    await look('the choice of a moment');
+    await page.keyboard.press('Escape');
+    await press(page, 'Export Ack Audit');
+    await look('the choice of a package');
+    await page.keyboard.press('Escape');
+    await page.goto(`${server.url}/#/packages`);
+    await settled(page);
+    await page.getByRole('button', { name: /^Facts of/ }).first().click();
+    await look('the facts of a package');
+    await page.keyboard.press('Escape');
+    await page.goto(`${server.url}/#/export`);
+    await settled(page);
+    await page.getByRole('button', { name: /^Record the result/ }).first().click();
+    await dialog(page).getByLabel('It failed').check();
+    await look('the result of a delivery');
+    await page.keyboard.press('Escape');
+    await page.getByRole('region', { name: 'Auditor exports, newest first' }).getByRole('button').nth(1).click();
+    await until(page, () => document.querySelector('dialog [aria-label^="Deliveries"]'));
+    await look('an export with its deliveries');
+    await page.keyboard.press('Escape');
+    for (const screen of SCREENS) {
+      await page.goto(`${server.url}/#/${screen}?as_of=184`);
+      await settled(page);
+      await look(`${screen} as it was`);
+    }
     for (const [width, height] of [[320, 720], [3840, 2160]]) {
       await page.setViewportSize({ width, height });
       for (const screen of SCREENS) {

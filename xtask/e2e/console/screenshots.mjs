@@ -236,11 +236,13 @@ const forced = await open(browser, server.url, { forcedColors: 'active', theme: 
 await settled(forced);
 await forced.screenshot({ path: join(out, 'overview-forced-colours.png') });
 // The two that the README shows, small.
-const small = await open(browser, server.url, { width: 1120, height: 700 });
+const fresh = await sample();
+const small = await open(browser, fresh.url, { width: 1120, height: 700 });
 await settled(small);
 await until(small, () => document.querySelector('.hbars') && document.querySelector('svg.chart'));
 await small.screenshot({ path: join(out, 'readme-overview.jpg'), type: 'jpeg', quality: 82 });
-await small.goto(`${server.url}/#/routes?schedule_id=search-index-weekly`);
+await small.setViewportSize({ width: 1120, height: 800 });
+await small.goto(`${fresh.url}/#/routes?schedule_id=search-index-weekly`);
 await settled(small);
 await B(small, /^Bulk Ack Outstanding/);
 await until(small, () => document.querySelector('dialog table'));
