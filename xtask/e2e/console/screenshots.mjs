@@ -106,8 +106,8 @@ for (const theme of ['light', 'dark']) {
   await page.keyboard.press('Escape');
   await settled(page);
   await shoot('retry-plan-after', { fullPage: true });
-  await page.getByRole('region', { name: 'Auditor exports, newest first' }).getByRole('button').first().click();
-  await until(page, () => document.querySelector('dialog [aria-label^="Deliveries"]') || document.querySelector('dialog .empty'));
+  await page.getByRole('region', { name: 'Auditor exports, newest first' }).getByRole('button', { name: 'REL-127' }).first().click();
+  await until(page, () => document.querySelector('dialog [aria-label^="Deliveries"] tbody tr'));
   await shoot('export-facts');
   await page.keyboard.press('Escape');
   await B(page, /^Auditor export…/);
