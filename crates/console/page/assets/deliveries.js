@@ -9,10 +9,16 @@ const RECORD = `${AD}/final-reporting-auditor-export/deliveries`;
 export const SOURCE = 'go_backend_rollback_drill_acknowledgement_audit_final_reporting_auditor_export';
 const PAGE = 50;
 
-export const outcome = (record) => (record.delivery_success ? badge('resolved', 'delivered') : badge('critical', 'failed'));
+export const alike = (a, b) => a.trim().toLowerCase().replaceAll('-', '_') === b.trim().toLowerCase().replaceAll('-', '_');
+/// A record may tell of several providers with one success: then it failed for those that it names, or for all.
+export const arrived = (record, provider) => {
+  const failing = record.failed_providers || [];
+  return record.delivery_success || (failing.length > 0 && !failing.some((one) => alike(one, provider)));
+};
+export const outcome = (record, provider) => (arrived(record, provider) ? badge('resolved', 'delivered') : badge('critical', 'failed'));
 const part = (record) => record.delivery?.deliveries?.[0] || {};
 export const status = (code) => (code === 0 ? 'nobody answered' : code ? `status ${code}` : 'no status');
-export const attempted = (record) => [status(record.status_codes?.[0]), many(record.attempt_count || 1, 'attempt'), part(record).error_class].filter(Boolean).join(', ');
+const attempted = (record, index) => [(record.status_codes?.length === record.providers?.length ? [record.status_codes[index]] : record.status_codes || [null]).map(status).join(', '), many(record.attempt_count || 1, 'attempt'), part(record).error_class].filter(Boolean).join(', ');
 
 /// Records what became of a delivery: `one` names the export, and the provider where it is known.
 export function recordDelivery(ctx, one, after) {
@@ -76,8 +82,8 @@ export function deliveriesOf(ctx, exportId) {
   return () => {
     if (known.error) return h('p', { class: 'note is-critical' }, known.error.message);
     if (!known.items) return waiting();
-    const rows = known.items.map((record) => ({ key: record.session_id, cells: [
-      (record.providers || []).join(', ') || '–', outcome(record), attempted(record), h('span', { class: 'nowrap' }, when(record.created_at)), part(record).retry_after_seconds ? `${number(part(record).retry_after_seconds)} s` : '–'] }));
+    const rows = known.items.flatMap((record) => (record.providers?.length ? record.providers : ['–']).map((provider, index) => ({ key: `${record.session_id}|${provider}`, cells: [
+      provider, outcome(record, provider), attempted(record, index), h('span', { class: 'nowrap' }, when(record.created_at)), part(record).retry_after_seconds ? `${number(part(record).retry_after_seconds)} s` : '–'] })));
     return [table('Deliveries of this export, newest first', ['Provider', 'Result', 'What happened', 'When', 'Asked to wait'].map((name) => ({ name })), rows, { empty: empty('No delivery has been reported') }),
       known.next ? h('div', { class: 'pager' }, h('span', {}, `${number(known.items.length)} of ${number(known.total)}`), h('button', { type: 'button', class: 'button small', onclick: more }, 'Show more')) : null];
   };

@@ -5,7 +5,7 @@ import { KIND, due, many, now, number, short, span, when, words } from './format
 import { retryPicture } from './charts.js';
 import { actorField, actorOf, badge, button, download, empty, field, icon, rest, table, waiting } from './widgets.js';
 import { cancel, failed, flow, foot, submit, title } from './bulk.js';
-import { SOURCE, deliveriesOf, outcome, recordDelivery, status } from './deliveries.js';
+import { SOURCE, alike, arrived, deliveriesOf, outcome, recordDelivery, status } from './deliveries.js';
 
 const MAKE = `${AD}/final-reporting-auditor-export`;
 const PLANS = `${MAKE}/delivery-retry-plan`;
@@ -96,7 +96,6 @@ const ACT = { retry: ['healthy', 'retry now'], wait: ['outstanding', 'wait'], su
 /// What was reported about a delivery after the newest failure that the plan knew of.
 const since = (deliveries, one) => deliveries.find((record) => record.export_id === one.export_id && record.session_id !== one.latest_delivery_id
   && (record.providers || []).some((provider) => alike(provider, one.provider)) && Date.parse(record.created_at) > Date.parse(one.latest_delivery_at));
-const alike = (a, b) => a.trim().toLowerCase().replaceAll('-', '_') === b.trim().toLowerCase().replaceAll('-', '_');
 
 function planCard(ctx, plan, deliveries) {
   const decisions = plan.retry_decisions || [];
@@ -109,7 +108,7 @@ function planCard(ctx, plan, deliveries) {
     h('div', { class: 'stack-s' }, h('span', {}, `${number(one.retry_count)} of ${number(one.max_retry_attempts)}`), one.failed_status_codes?.length ? h('span', { class: 'quiet nowrap' }, one.failed_status_codes.map(status).join(', ')) : null),
     h('div', { class: 'stack-s' }, h('span', {}, one.reason), h('code', { class: 'quiet' }, one.reason_code)),
     one.action === 'wait' && one.next_retry_at ? h('span', { class: 'nowrap' }, due(one.next_retry_at)) : one.action === 'retry' ? 'at once' : h('span', { class: 'quiet' }, 'none'),
-    h('div', { class: 'stack-s' }, news[index] ? h('span', { class: 'badges' }, outcome(news[index]), h('span', { class: 'quiet' }, when(news[index].created_at))) : null,
+    h('div', { class: 'stack-s' }, news[index] ? h('span', { class: 'badges' }, outcome(news[index], one.provider), h('span', { class: 'quiet' }, when(news[index].created_at))) : null,
       button(ctx, { key: 'record', label: 'Record result…', kind: 'small', permission: 'delivery.record', name: `Record the result of the delivery to ${one.provider}, ${one.release_record_ref || one.export_id}`, why: one.export_known !== false ? '' : 'This export is not known here, so no delivery of it can be recorded.', act: () => recordDelivery(ctx, one, () => planRetry(ctx)) })),
   ] }));
   return h('section', { class: 'card stack', 'aria-label': 'Retry plan' },
@@ -129,7 +128,7 @@ function render(ctx, data) {
     // The newest report of each provider counts.
     const newest = new Map();
     for (const delivery of data.deliveries.filter((known) => known.export_id === one.export_id)) {
-      for (const provider of delivery.providers || []) if (!newest.has(provider)) newest.set(provider, delivery.delivery_success);
+      for (const provider of delivery.providers || []) if (!newest.has(provider)) newest.set(provider, arrived(delivery, provider));
     }
     return newest.size ? h('span', { class: 'badges' }, [...newest].map(([provider, arrived]) => badge(arrived ? 'resolved' : 'critical', `${provider}: ${arrived ? 'delivered' : 'failed'}`))) : h('span', { class: 'quiet' }, data.older ? 'none of late' : 'none reported');
   };
