@@ -97,6 +97,12 @@ enum Command {
     /// them after every change of the page: no test sees whether something looks right.
     Screenshots,
 
+    /// How fast the console filters 100,000 routes: the release build, in Chromium
+    ///
+    /// From the change of a filter to its rows and counts on the screen; fails when the 95th of 100 takes more than 100
+    /// ms. Nothing else should run meanwhile. `e2e` runs the same test on a debug build, and only prints.
+    Scale,
+
     /// Measures the release binaries on this machine: size, start, memory, and the times of the main operations
     ///
     /// The table of docs/performance.md. Nothing else should run meanwhile.
@@ -140,6 +146,7 @@ impl Cli {
             Command::Openapi { check } => golden::openapi(&workspace, golden::Build::Alone, check),
             Command::Schemas { check } => golden::schemas(&workspace, golden::Build::Alone, check),
             Command::Fixtures { check } => fixtures::run(check),
+            Command::Scale => e2e::console::scale(&workspace),
             Command::Screenshots => e2e::console::screenshots(&workspace),
             Command::Measure {
                 extra_records,

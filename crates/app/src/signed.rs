@@ -91,6 +91,14 @@ impl SignedPackage {
 }
 
 impl App {
+    /// The id of the key that packages are signed with; none when they are not signed.
+    pub fn signing_key_id(&self) -> Option<String> {
+        self.settings
+            .signer
+            .as_deref()
+            .map(|signer| signer.key().verifier().key_id())
+    }
+
     /// The signed form of a stored package; unsigned when there is no key. `consistent_with` is the size of an
     /// earlier log for which it has to show that nothing was rewritten since.
     ///

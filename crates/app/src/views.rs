@@ -491,19 +491,19 @@ impl App {
         })
     }
 
-    /// Counts routes by what they have in common; `limit` groups are listed.
+    /// Counts routes by what they have in common, as they are or as they were; `limit` groups are listed.
     ///
     /// # Errors
-    /// [`AppError::Storage`].
+    /// As [`App::routes_as_of`].
     pub fn route_summary(
         &self,
         filter: &RouteFilter,
         cycles: Cycles,
         by: SummaryBy,
         limit: u64,
+        as_of: Option<AsOf>,
     ) -> Result<RouteSummary, AppError> {
-        self.store.as_ref().reading(|tx| {
-            let now = transaction_time(self.clock.as_ref(), tx)?;
+        self.seen(as_of, |tx, now| {
             let counts = tx.count_routes(filter, cycles, now)?;
             let mut groups: Vec<SummaryGroup> = tx
                 .count_routes_by(by.facet(), filter, cycles, now)?
@@ -533,13 +533,19 @@ impl App {
     }
 
     /// How the states of delivered routes developed over the last `hours`, at `points` times. At each time, the routes
-    /// of the cycles that were current then count, in the states that they were in then.
+    /// of the cycles that were current then count, in the states that they were in then. The last of them is now, or the
+    /// earlier moment that is named.
     ///
     /// # Errors
-    /// [`AppError::Storage`].
-    pub fn route_trend(&self, filter: &RouteFilter, hours: u32, points: u32) -> Result<RouteTrend, AppError> {
-        self.store.as_ref().reading(|tx| {
-            let now = transaction_time(self.clock.as_ref(), tx)?;
+    /// As [`App::routes_as_of`].
+    pub fn route_trend(
+        &self,
+        filter: &RouteFilter,
+        hours: u32,
+        points: u32,
+        as_of: Option<AsOf>,
+    ) -> Result<RouteTrend, AppError> {
+        self.seen(as_of, |tx, now| {
             let mut trend = StateTrend::over(now, hours, points);
             let since = trend.begins_at().unwrap_or(now);
             tx.visit_courses(filter, since, now, &mut |course| {
@@ -637,6 +643,19 @@ impl App {
     /// # Errors
     /// [`AppError::BadCursor`].
     pub fn history(&self, filter: &HistoryFilter, paging: &Paging) -> Result<HistoryPage, AppError> {
+        self.history_as_of(filter, paging, None)
+    }
+
+    /// The same, as it was.
+    ///
+    /// # Errors
+    /// As [`App::routes_as_of`].
+    pub fn history_as_of(
+        &self,
+        filter: &HistoryFilter,
+        paging: &Paging,
+        as_of: Option<AsOf>,
+    ) -> Result<HistoryPage, AppError> {
         let mut terms = filter.terms.clone();
         terms.push(HistoryTerm::listed());
         terms.sort();
@@ -646,8 +665,7 @@ impl App {
             terms.retain(|term| *term != HistoryTerm::listed());
         }
         let cursor = paging.cursor.as_deref().map(history_cursor).transpose()?;
-        self.store.as_ref().reading(|tx| {
-            let now = transaction_time(self.clock.as_ref(), tx)?;
+        self.seen(as_of, |tx, now| {
             let newest = newest_escalation(tx)?;
             let pinned = match (&cursor, &newest) {
                 (Some((_, pinned)), _) => *pinned,

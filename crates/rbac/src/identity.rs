@@ -98,6 +98,11 @@ impl Verified {
         self.policy.mapped_groups(&self.identity)
     }
 
+    /// The roles that those groups stand for.
+    pub fn roles(&self) -> Vec<&str> {
+        self.policy.roles(&self.identity).into_iter().collect()
+    }
+
     /// The published rules about approvals that match.
     pub fn matching_rules(&self) -> Vec<&RepositoryRule> {
         self.policy.matching_rules(&self.identity)

@@ -216,6 +216,16 @@ impl Policy {
         mapped.map(|(group, _)| group.clone()).collect()
     }
 
+    /// The roles that those groups stand for, each once; names that are no role here are left out.
+    pub fn roles(&self, actor: &Identity) -> BTreeSet<&str> {
+        actor
+            .groups()
+            .filter_map(|group| self.mappings.get(group))
+            .map(|(_, role)| role.as_str())
+            .filter(|role| self.roles.contains_key(*role))
+            .collect()
+    }
+
     /// The published rules about approvals that the actor matches, by mapped groups only.
     pub fn matching_rules(&self, actor: &Identity) -> Vec<&RepositoryRule> {
         let held: BTreeSet<&str> = actor

@@ -187,6 +187,15 @@ test('a bulk shows what changes and what does not, is confirmed once, says what 
   await dialog(page).getByLabel('Reason').fill('answered by telephone');
   await dialog(page).getByRole('button', { name: 'Undo', exact: true }).click();
   await until(page, () => /taken back$/.test(document.querySelector('dialog h2')?.textContent || ''));
+  await dialog(page).getByRole('button', { name: 'Done' }).click();
+  // Resolving works the same way, and is final.
+  await routesOf(page, server.url, '?schedule_id=search-index-weekly&action=deliver');
+  await press(page, 'Resolve…');
+  await until(page, () => /^Resolve \d/.test(document.querySelector('dialog h2')?.textContent || ''));
+  await dialog(page).getByRole('button', { name: /^Resolve \d/ }).click();
+  await until(page, () => / resolved$/.test(document.querySelector('dialog h2')?.textContent || ''));
+  const ended = (await get(server.url, `${B}/routes?schedule_id=search-index-weekly&action=deliver&limit=500`)).items;
+  assert.ok(ended.length > 0 && ended.every((route) => route.acknowledgement_state === 'resolved'));
   clean(page);
   await page.context().close();
   await server.stop();
@@ -426,6 +435,32 @@ test('no screen and no dialog has a barrier, in either theme, from 320 pixels to
     await page.keyboard.press('?');
     await look('the keyboard list');
     await page.keyboard.press('Escape');
+    await page.keyboard.press('t');
+    await look('the choice of a moment');
+    await page.keyboard.press('Escape');
+    await press(page, 'Export Ack Audit');
+    await look('the choice of a package');
+    await page.keyboard.press('Escape');
+    await page.goto(`${server.url}/#/packages`);
+    await settled(page);
+    await page.getByRole('button', { name: /^Facts of/ }).first().click();
+    await look('the facts of a package');
+    await page.keyboard.press('Escape');
+    await page.goto(`${server.url}/#/export`);
+    await settled(page);
+    await page.getByRole('button', { name: /^Record the result/ }).first().click();
+    await dialog(page).getByLabel('It failed').check();
+    await look('the result of a delivery');
+    await page.keyboard.press('Escape');
+    await page.getByRole('region', { name: 'Auditor exports, newest first' }).getByRole('button').nth(1).click();
+    await until(page, () => document.querySelector('dialog [aria-label^="Deliveries"]'));
+    await look('an export with its deliveries');
+    await page.keyboard.press('Escape');
+    for (const screen of SCREENS) {
+      await page.goto(`${server.url}/#/${screen}?as_of=184`);
+      await settled(page);
+      await look(`${screen} as it was`);
+    }
     for (const [width, height] of [[320, 720], [3840, 2160]]) {
       await page.setViewportSize({ width, height });
       for (const screen of SCREENS) {

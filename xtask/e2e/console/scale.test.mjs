@@ -1,4 +1,5 @@
-// The console over 100,000 routes. What it measures it prints; what it asserts does not depend on the machine.
+// The console over 100,000 routes. What it measures it prints; what it asserts does not depend on the machine, unless
+// LIMIT_MS says how many milliseconds a filter may take: cargo xtask bench console
 import { after, before, test } from 'node:test';
 import assert from 'node:assert/strict';
 import { createWriteStream } from 'node:fs';
@@ -41,24 +42,31 @@ test('100,000 routes: first rows, filtering, sorting and the last page', { timeo
   await until(page, () => document.querySelectorAll('#routes tbody tr').length === 50);
   const first = Date.now() - begun;
   await settled(page);
+  await until(page, () => document.querySelector('#filter-provider option[value=slack]') && document.querySelectorAll('#list-schedule_id option').length === 200);
 
-  // From the change of a filter to its rows, in the page's own time.
+  // From the change of a filter to its rows and counts on the screen, in the page's own time.
   const filters = [];
+  const filtering = (id, value) => page.evaluate(({ id: field, value: wanted }) => new Promise((resolve) => {
+    const control = document.getElementById(field);
+    control.value = wanted;
+    const start = performance.now();
+    control.dispatchEvent(new Event(control.tagName === 'SELECT' ? 'change' : 'input', { bubbles: true }));
+    const look = () => {
+      if (!document.getElementById('results').hasAttribute('aria-busy')) resolve(performance.now() - start);
+      else requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);
+  }), { id, value });
   for (let round = 0; round < 5; round += 1) {
     for (const [id, value] of [['filter-provider', 'slack'], ['filter-state', 'outstanding'], ['filter-owner', `team-${String(round * 7).padStart(2, '0')}`], ['filter-action', 'deliver'], ['filter-schedule_id', `schedule-00${round}`], ['filter-schedule_id', ''], ['filter-action', ''], ['filter-owner', ''], ['filter-state', ''], ['filter-provider', '']]) {
-      filters.push(await page.evaluate(({ id: field, value: wanted }) => new Promise((resolve) => {
-        const control = document.getElementById(field);
-        control.value = wanted;
-        const start = performance.now();
-        control.dispatchEvent(new Event(control.tagName === 'SELECT' ? 'change' : 'input', { bubbles: true }));
-        const look = () => {
-          if (/^\d/.test(document.getElementById('scope').textContent)) resolve(performance.now() - start);
-          else requestAnimationFrame(look);
-        };
-        requestAnimationFrame(look);
-      }), { id, value }));
+      filters.push([`${id}=${value}`, await filtering(id, value)]);
     }
   }
+  // Letter by letter, each at once: what is overtaken is called off, and the last word counts.
+  await settled(page);
+  await page.locator('#filter-owner').pressSequentially('team-07');
+  await until(page, () => !document.getElementById('results').hasAttribute('aria-busy') && document.querySelector('#scope b').textContent.replace(/\D/g, '') === '2000');
+  filters.push(['cleared', await filtering('filter-owner', '')]);
   await settled(page);
   const shown = Number((await page.locator('#scope b').textContent()).replace(/\D/g, ''));
   assert.equal(shown, 100000);
@@ -67,7 +75,11 @@ test('100,000 routes: first rows, filtering, sorting and the last page', { timeo
   await page.getByRole('button', { name: 'Last', exact: true }).click();
   await until(page, () => document.getElementById('range')?.textContent.replace(/\D/g, '').endsWith('100000100000'));
   assert.match(await page.locator('#routes tbody tr').last().textContent(), /team-49/);
-  console.log(`100,000 routes, ${process.env.BUILD || 'this'} build: first rows after ${first} ms; filter to rows p50 ${percentile(filters, 0.5).toFixed(0)} ms, p95 ${percentile(filters, 0.95).toFixed(0)} ms of ${filters.length}`);
+  const took = filters.map(([, ms]) => ms);
+  const [slowest, most] = filters.reduce((a, b) => (b[1] > a[1] ? b : a));
+  const p95 = percentile(took, 0.95);
+  console.log(`100,000 routes, ${process.env.BUILD || 'unknown'} build: first rows after ${first} ms; filter to rows p50 ${percentile(took, 0.5).toFixed(0)} ms, p95 ${p95.toFixed(0)} ms, most ${most.toFixed(0)} ms (${slowest}) of ${took.length}`);
+  if (process.env.LIMIT_MS) assert.ok(p95 <= Number(process.env.LIMIT_MS), `p95 ${p95.toFixed(0)} ms`);
   // What a bulk over all of them would do is counted, not guessed.
   await page.goto(`${server.url}/#/routes?provider=slack`);
   await settled(page);

@@ -1,7 +1,11 @@
 // A picture of every screen and every dialog in both themes: cargo xtask screenshots
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { mkdirSync, rmSync } from 'node:fs';
-import { SCREENS, launch, open, sample, settled, staticSite, stopAll, until } from './lib.mjs';
+import { createInterface } from 'node:readline';
+import { B as BASE, CAVRA, FOLDER, QUICKSTART, SCREENS, cavra, get, launch, open, post, sample, settled, staticSite, stopAll, until } from './lib.mjs';
 
 const out = process.argv[2];
 rmSync(out, { recursive: true, force: true });
@@ -9,9 +13,26 @@ mkdirSync(out, { recursive: true });
 const browser = await launch();
 const server = await sample();
 const site = await staticSite('http://127.0.0.1:9');
+// One that signs, and one that knows people.
+const key = join(FOLDER, 'log');
+execFileSync(CAVRA, ['keys', 'generate', '--out', key], { stdio: 'ignore' });
+const probe = createServer().listen(0, '127.0.0.1');
+await once(probe, 'listening');
+const { port } = probe.address();
+probe.close();
+const back = `http://127.0.0.1:${port}/console/callback`;
+const provider = spawn(process.execPath, [process.env.IDP], { env: { PATH: process.env.PATH, IDP_REDIRECTS: back }, stdio: ['ignore', 'pipe', 'inherit'] });
+const idp = JSON.parse((await once(createInterface({ input: provider.stdout }), 'line'))[0]);
+const [oidc, rbac] = [join(FOLDER, 'oidc.json'), join(FOLDER, 'rbac.yaml')];
+writeFileSync(oidc, JSON.stringify({ issuer: idp.issuer, audience: idp.audience, algorithms: ['RS256', 'ES256', 'EdDSA'], client_id: 'console', redirect_url: back, scopes: ['email', 'groups'] }));
+writeFileSync(rbac, 'group_mappings:\n  release-operators: release-manager\n  auditors: auditor\n');
+const signing = await cavra(['--import', QUICKSTART, '--signing-key', key]);
+const guarded = await cavra(['--import', QUICKSTART], { listen: `127.0.0.1:${port}`, environment: { CAVRA_APPROVAL_OIDC_CONFIG: oidc, CAVRA_APPROVAL_RBAC_FILE: rbac } });
 const B = (page, name) => page.getByRole('button', { name }).first().click();
 let pictures = 0;
 for (const theme of ['light', 'dark']) {
+  // Before anything of this round was done.
+  const [, then] = /"position":(\d+)/.exec(await (await fetch(`${server.url}/events?follow=false`)).text());
   const page = await open(browser, server.url, { theme });
   const shoot = async (name, options = {}) => {
     await page.mouse.move(0, 0);
@@ -45,6 +66,27 @@ for (const theme of ['light', 'dark']) {
   await B(page, /^Export Ack Audit/);
   await shoot('export-package');
   await page.keyboard.press('Escape');
+  await page.goto(`${server.url}/#/routes?state=outstanding`);
+  await settled(page);
+  await page.locator('#routes tbody th a').first().click();
+  await until(page, () => document.querySelector('.timeline'));
+  await B(page.locator('.detail'), /^Escalate/);
+  await shoot('answer-one');
+  await page.getByRole('dialog').getByLabel(/^Notes/).fill('password=hunter2hunter2');
+  await page.getByRole('dialog').getByRole('button', { name: 'Escalate' }).click();
+  await until(page, () => document.querySelector('dialog [role=alert]'));
+  await shoot('refused');
+  await page.keyboard.press('Escape');
+  await page.goto(`${server.url}/#/routes?state=outstanding`);
+  await settled(page);
+  await B(page, /^Bulk Ack Outstanding/);
+  await until(page, () => document.querySelector('dialog table'));
+  const route = (await get(server.url, `${BASE}/routes?state=outstanding&limit=1`)).items[0];
+  await post(server.url, `${BASE}/${route.schedule_id}/acknowledgements`, { provider: route.provider, owner: route.owner, acknowledged_by: 'bo@example.org' });
+  await page.getByRole('dialog').getByRole('button', { name: /^Acknowledge \d/ }).click();
+  await until(page, () => /faster/.test(document.querySelector('dialog').textContent));
+  await shoot('somebody-was-faster');
+  await page.keyboard.press('Escape');
   await page.goto(`${server.url}/#/export`);
   await settled(page);
   await B(page, /^Plan Auditor Retry/);
@@ -52,10 +94,52 @@ for (const theme of ['light', 'dark']) {
   await page.getByRole('dialog').getByRole('button', { name: 'Make the plan' }).click();
   await until(page, () => !document.querySelector('dialog').open && document.querySelector('svg.retry .mark-wait'));
   await shoot('retry-plan', { fullPage: true });
+  await B(page, 'Dismiss this message');
+  await B(page, /^Record the result/);
+  await shoot('delivery-arrived');
+  await page.getByRole('dialog').getByLabel('It failed').check();
+  await shoot('delivery-failed');
+  await page.getByRole('dialog').getByLabel(/^HTTP status/).fill('503');
+  await page.getByRole('dialog').getByRole('button', { name: 'Record the result' }).click();
+  await until(page, () => /has not got it/.test(document.querySelector('dialog h2').textContent));
+  await shoot('delivery-done');
+  await page.keyboard.press('Escape');
+  await settled(page);
+  await shoot('retry-plan-after', { fullPage: true });
+  await page.getByRole('region', { name: 'Auditor exports, newest first' }).getByRole('button', { name: 'REL-127' }).first().click();
+  await until(page, () => document.querySelector('dialog [aria-label^="Deliveries"] tbody tr'));
+  await shoot('export-facts');
+  await page.keyboard.press('Escape');
+  await B(page, /^Auditor export…/);
+  await shoot('export-ask');
+  await page.getByRole('dialog').getByLabel(/^Release record/).fill(`REL-${theme}`);
+  await page.getByRole('dialog').getByRole('button', { name: 'Make the export' }).click();
+  await until(page, () => /^The export is /.test(document.querySelector('dialog h2').textContent));
+  await shoot('export-made');
+  await page.keyboard.press('Escape');
   await page.goto(`${server.url}/#/archive`);
   await settled(page);
   await B(page, /^Archive reference/);
   await shoot('archive-reference');
+  await page.keyboard.press('Escape');
+  await B(page, /^Store Archive Health/);
+  await shoot('archive-store');
+  await page.keyboard.press('Escape');
+  await page.keyboard.press('t');
+  await shoot('as-of');
+  await page.keyboard.press('Escape');
+  for (const screen of SCREENS) {
+    await page.goto(`${server.url}/#/${screen}?as_of=${then}`);
+    await settled(page);
+    await shoot(`past-${screen}`);
+  }
+  await page.goto(`${server.url}/#/routes?as_of=${then}`);
+  await settled(page);
+  await page.locator('#routes tbody th a').first().click();
+  await until(page, () => document.querySelector('.timeline'));
+  await shoot('past-route');
+  await B(page, /^Export Ack Audit/);
+  await shoot('past-export-package');
   await page.keyboard.press('Escape');
   await page.goto(`${server.url}/#/history`);
   await settled(page);
@@ -69,14 +153,36 @@ for (const theme of ['light', 'dark']) {
   await page.keyboard.press('?');
   await shoot('keyboard');
   await page.keyboard.press('Escape');
-  for (const [name, width, height] of [['narrow', 320, 760], ['wide', 3840, 2160]]) {
-    await page.setViewportSize({ width, height });
-    for (const screen of ['overview', 'routes']) {
-      await page.goto(`${server.url}/#/${screen}`);
-      await settled(page);
-      await shoot(`${screen}-${name}`);
-    }
+  await page.setViewportSize({ width: 3840, height: 2160 });
+  for (const screen of ['overview', 'routes', 'export', 'archive']) {
+    await page.goto(`${server.url}/#/${screen}`);
+    await settled(page);
+    await shoot(`${screen}-wide`);
   }
+  await page.setViewportSize({ width: 320, height: 760 });
+  for (const screen of SCREENS) {
+    await page.goto(`${server.url}/#/${screen}`);
+    await settled(page);
+    await shoot(`${screen}-narrow`, { fullPage: screen === 'overview' || screen === 'export' });
+  }
+  await page.goto(`${server.url}/#/routes?as_of=${then}&state=outstanding`);
+  await settled(page);
+  await shoot('past-narrow');
+  await page.goto(`${server.url}/#/routes?state=outstanding`);
+  await settled(page);
+  await page.locator('#routes tbody th a').first().click();
+  await until(page, () => document.querySelector('.timeline'));
+  await page.locator('.detail').scrollIntoViewIfNeeded();
+  await shoot('route-narrow', { fullPage: true });
+  await B(page, /^Bulk Ack Outstanding/);
+  await until(page, () => document.querySelector('dialog table'));
+  await shoot('bulk-preview-narrow');
+  await page.keyboard.press('Escape');
+  await page.goto(`${server.url}/#/export`);
+  await settled(page);
+  await B(page, /^Record the result/);
+  await page.getByRole('dialog').getByLabel('It failed').check();
+  await shoot('delivery-narrow');
   await page.context().close();
   const lost = await open(browser, site.url, { theme, may: ['http://127.0.0.1:9'] });
   await lost.getByRole('heading', { name: 'The API cannot be reached' }).waitFor();
@@ -92,6 +198,35 @@ for (const theme of ['light', 'dark']) {
   await lost.screenshot({ path: join(out, `sample-export-${theme}.png`) });
   pictures += 4;
   await lost.context().close();
+  // With a key: what is signed, and what its facts say.
+  const signed = await open(browser, `${signing.url}/#/routes?provider=slack`, { theme });
+  await settled(signed);
+  await B(signed, /^Export Ack Audit/);
+  await signed.screenshot({ path: join(out, `export-package-signed-${theme}.png`) });
+  await signed.getByRole('dialog').getByRole('button', { name: 'Make and download' }).click();
+  await until(signed, () => /is on its way/.test(document.querySelector('dialog h2').textContent));
+  await signed.screenshot({ path: join(out, `export-package-done-${theme}.png`) });
+  await signed.keyboard.press('Escape');
+  await signed.goto(`${signing.url}/#/packages`);
+  await settled(signed);
+  await signed.screenshot({ path: join(out, `packages-signed-${theme}.png`) });
+  await B(signed, /^Facts of/);
+  await signed.screenshot({ path: join(out, `package-facts-${theme}.png`) });
+  await signed.context().close();
+  // With identity: the gate, and an auditor who may only look.
+  const person = await open(browser, `${guarded.url}/#/routes`, { theme, may: [idp.issuer, 'https://fonts.googleapis.com'], name: '' });
+  await person.getByRole('heading', { name: 'Sign in' }).waitFor();
+  await person.screenshot({ path: join(out, `sign-in-${theme}.png`) });
+  await person.getByRole('button', { name: 'Sign in' }).click();
+  await person.fill('input[name=login]', 'auditor');
+  await person.fill('input[name=password]', 'x');
+  await person.click('button[type=submit]');
+  await person.click('button:has-text("Continue")');
+  await person.waitForSelector('#who b');
+  await settled(person);
+  await person.screenshot({ path: join(out, `signed-in-${theme}.png`) });
+  pictures += 6;
+  await person.context().close();
 }
 const contrast = await open(browser, server.url, { contrast: 'more' });
 await contrast.goto(`${server.url}/#/routes`);
@@ -101,16 +236,19 @@ const forced = await open(browser, server.url, { forcedColors: 'active', theme: 
 await settled(forced);
 await forced.screenshot({ path: join(out, 'overview-forced-colours.png') });
 // The two that the README shows, small.
-const small = await open(browser, server.url, { width: 1120, height: 700 });
+const fresh = await sample();
+const small = await open(browser, fresh.url, { width: 1120, height: 700 });
 await settled(small);
 await until(small, () => document.querySelector('.hbars') && document.querySelector('svg.chart'));
 await small.screenshot({ path: join(out, 'readme-overview.jpg'), type: 'jpeg', quality: 82 });
-await small.goto(`${server.url}/#/routes?schedule_id=search-index-weekly`);
+await small.setViewportSize({ width: 1120, height: 800 });
+await small.goto(`${fresh.url}/#/routes?schedule_id=search-index-weekly`);
 await settled(small);
 await B(small, /^Bulk Ack Outstanding/);
 await until(small, () => document.querySelector('dialog table'));
 await small.screenshot({ path: join(out, 'readme-bulk.jpg'), type: 'jpeg', quality: 82 });
 await browser.close();
 site.close();
+provider.kill('SIGTERM');
 await stopAll();
 console.log(`${pictures + 4} pictures in ${out}`);

@@ -53,7 +53,7 @@ test('whoever signs in comes back to where they were, sees who they are, and act
   const page = await signIn('operator');
   assert.match(page.url(), /#\/routes\?state=outstanding$/);
   const who = await page.locator('#who').textContent();
-  assert.match(who, /operator@example\.test.*release-operators.*ends in/);
+  assert.match(who, /operator@example\.test.*operator.*ends in/);
   await until(page, () => document.querySelector('.pulse.is-live'));
   await page.keyboard.press('a');
   await until(page, () => /^Acknowledge \d/.test(document.querySelector('dialog h2')?.textContent || ''));

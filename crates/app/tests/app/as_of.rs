@@ -4,7 +4,7 @@ use cavra_app::AppError;
 use cavra_app::acknowledge::Undo;
 use cavra_app::as_of::AsOf;
 use cavra_app::bulk::BulkSelection;
-use cavra_app::views::{Paging, RoutePage, RouteSort};
+use cavra_app::views::{HistoryFilter, Paging, RoutePage, RouteSort, SummaryBy};
 use cavra_domain::acknowledgement::AckState;
 use cavra_domain::bulk::BulkMode;
 use cavra_domain::route::{Cycles, FilterTerms};
@@ -23,6 +23,9 @@ struct Answered {
     at: Timestamp,
     routes: Value,
     dashboard: Value,
+    summary: Value,
+    trend: Value,
+    history: Value,
     package: Value,
 }
 
@@ -36,6 +39,33 @@ fn page(service: &Service, as_of: Option<AsOf>) -> Result<RoutePage, AppError> {
         .routes_as_of(&everything(), Cycles::All, RouteSort::Newest, &paging, as_of)
 }
 
+fn summary(service: &Service, as_of: Option<AsOf>) -> Value {
+    let by = SummaryBy::Owner;
+    json!(
+        service
+            .app
+            .route_summary(&everything(), Cycles::Current, by, 50, as_of)
+            .unwrap()
+    )
+}
+
+fn trend(service: &Service, as_of: Option<AsOf>) -> Value {
+    json!(service.app.route_trend(&everything(), 48, 25, as_of).unwrap())
+}
+
+fn history(service: &Service, as_of: Option<AsOf>) -> Value {
+    let paging = Paging {
+        limit: 40,
+        ..Paging::default()
+    };
+    json!(
+        service
+            .app
+            .history_as_of(&HistoryFilter::default(), &paging, as_of)
+            .unwrap()
+    )
+}
+
 fn answered(service: &Service) -> Answered {
     let now = service.app.now();
     Answered {
@@ -43,6 +73,9 @@ fn answered(service: &Service) -> Answered {
         at: now,
         routes: json!(page(service, None).unwrap()),
         dashboard: json!(service.app.dashboard().unwrap()),
+        summary: summary(service, None),
+        trend: trend(service, None),
+        history: history(service, None),
         package: package(&service.app, everything(), Cycles::Current).1,
     }
 }
@@ -108,6 +141,9 @@ fn what_was_answered_then_is_answered_again() {
         }
         let dashboard = json!(service.app.dashboard_as_of(Some(by_position)).unwrap());
         assert_eq!(dashboard, moment.dashboard);
+        assert_eq!(summary(&service, Some(by_position)), moment.summary);
+        assert_eq!(trend(&service, Some(by_position)), moment.trend);
+        assert_eq!(history(&service, Some(by_position)), moment.history);
         let stored = service
             .app
             .export_package_as_of(everything(), Cycles::Current, &ana(), Some(by_position))

@@ -97,9 +97,9 @@ export class Api {
     return body;
   }
 
-  /// A document byte for byte, for whoever checks its digest.
-  async raw(path) {
-    const answer = await this.send(this.url(path), { headers: { accept: 'application/json' } }, 120000);
+  /// A document byte for byte, for whoever checks its digest or its signature.
+  async raw(path, accept = 'application/json') {
+    const answer = await this.send(this.url(path), { headers: { accept } }, 120000);
     if (!answer.response.ok) this.parsed(answer);
     return answer.text;
   }

@@ -1,7 +1,7 @@
 // The console: one page, seven screens, one place where state lives.
 import { Api, Refused, Unreachable } from './api.js';
-import { capital, clockTime, span, tick, told } from './format.js';
-import { fill, h, listen } from './dom.js';
+import { clockTime, present, span, tick, told } from './format.js';
+import { carry, carrying, fill, h, listen } from './dom.js';
 import { Live } from './live.js';
 import { errorBox, icon, sentence, waiting } from './widgets.js';
 import { overview } from './overview.js';
@@ -10,6 +10,7 @@ import { packages } from './packages.js';
 import { exporting } from './export.js';
 import { archive } from './archive.js';
 import { history } from './history.js';
+import { choose, lookAt, pastStrip } from './past.js';
 
 const VIEWS = { overview, routes, packages, export: exporting, archive, history };
 const NAMES = { overview: 'Overview', routes: 'Routes', packages: 'Audit packages', export: 'Auditor export', archive: 'Archive', history: 'History' };
@@ -21,7 +22,7 @@ const sample = new URLSearchParams(location.search).has('sample');
 const base = String(window.CAVRA_API_BASE || '').trim();
 
 const ctx = {
-  sample, api: null, session: null, config: null, page: '', parameters: new URLSearchParams(), data: null, error: null,
+  asOf: '', moment: null, sample, api: null, session: null, config: null, page: '', parameters: new URLSearchParams(), data: null, error: null,
   at: null, away: false, awaySince: null, mode: 'starting', dialog: null, notices: [], ui: {}, gate: null,
 };
 
@@ -49,7 +50,8 @@ ctx.failed = (error) => {
 };
 
 // Where we are ------------------------------------------------------------------------------------------------------
-ctx.go = (address, { replace = false } = {}) => {
+ctx.go = (to, { replace = false, moment } = {}) => {
+  const address = moment === undefined ? carrying(to) : to;
   if (address === location.hash) { refresh(); return; }
   if (replace) window.history.replaceState(null, '', address);
   else window.history.pushState(null, '', address);
@@ -61,15 +63,35 @@ function arrive() {
   const name = VIEWS[page] ? page : 'overview';
   const moved = name !== ctx.page;
   ctx.parameters = new URLSearchParams(query || '');
+  // What is known of one moment says nothing about another.
+  const asOf = sample ? '' : (ctx.parameters.get('as_of') || '').trim();
+  const turned = asOf !== ctx.asOf;
+  if (turned) {
+    Object.assign(ctx, { asOf, moment: null, data: null, error: null, at: null });
+    carry(asOf ? `as_of=${encodeURIComponent(asOf)}` : '');
+    if (!asOf) present();
+    if (!moved) { draw(); ctx.say(asOf ? 'You are looking at an earlier state.' : 'You are looking at now.'); }
+  }
+  document.body.classList.toggle('past', asOf !== '');
   if (moved) {
     const first = ctx.page === '';
     Object.assign(ctx, { page: name, data: null, error: null, at: null });
-    document.title = `${NAMES[name]} – CAVRA console${sample ? ' (sample data)' : ''}`;
     draw();
     if (!first) { document.getElementById('title')?.focus(); scrollTo(0, 0); ctx.say(NAMES[name]); }
   }
+  document.title = `${asOf ? '(earlier state) ' : ''}${NAMES[name]} – CAVRA console${sample ? ' (sample data)' : ''}`;
   load();
 }
+/// Reads what is shown: as it is, or as it was.
+ctx.read = async (path, query, signal) => {
+  const asOf = ctx.asOf;
+  const answer = await ctx.api.get(path, asOf ? { ...query, as_of: asOf } : query, signal);
+  if (answer.generated_at && asOf === ctx.asOf) {
+    told(answer, asOf !== '');
+    if (asOf) ctx.moment = answer.generated_at;
+  }
+  return answer;
+};
 
 let running = null;
 let again = false;
@@ -79,7 +101,7 @@ async function load() {
   running = mine;
   const page = ctx.page;
   document.body.classList.add('busy');
-  draw();
+  soon();
   try {
     await VIEWS[page].load(ctx, mine.signal, (part) => {
       if (mine.signal.aborted || ctx.page !== page) return;
@@ -99,7 +121,7 @@ async function load() {
     if (running === mine) {
       running = null;
       document.body.classList.remove('busy');
-      draw();
+      soon();
       if (again) { again = false; load(); }
     }
   }
@@ -147,7 +169,7 @@ function side() {
     brand(),
     h('nav', { class: 'nav', 'aria-label': 'Screens' }, Object.entries(NAMES).map(([page, name]) => h('a', { href: `#/${page}`, key: page, 'aria-current': page === ctx.page ? 'page' : null }, icon(page), name))),
     h('div', { class: 'side-foot' },
-      h('p', { class: `pulse is-${ctx.mode}` }, h('span', { class: 'dot' }), MODES[ctx.mode]),
+      h('p', { class: `pulse is-${ctx.asOf && !ctx.away ? 'past' : ctx.mode}` }, h('span', { class: 'dot' }), ctx.asOf && !ctx.away ? 'An earlier state' : MODES[ctx.mode]),
       session ? h('div', { class: 'who', id: 'who' },
         session.authenticated ? [h('b', {}, session.actor.actor), h('span', { class: 'quiet' }, roles(session)),
           ends ? h('span', { class: 'quiet' }, ` · ends in ${span(ends - Date.now())}`) : null,
@@ -160,10 +182,10 @@ function side() {
       h('button', { type: 'button', class: 'linkish', onclick: help, 'aria-keyshortcuts': '?' }, 'Keyboard')));
 }
 
-/// Roles are not told as such; the groups that give rights are.
+/// What the actor may do follows from roles; published servers tell only the groups.
 function roles(session) {
-  const groups = session.actor.groups || [];
-  return groups.length ? groups.join(', ') : 'no group that gives rights';
+  const { roles: named = [], actor: { groups = [] } } = session;
+  return named.length ? named.join(', ') : groups.length ? groups.join(', ') : 'no role here';
 }
 
 function strips() {
@@ -173,6 +195,7 @@ function strips() {
       h('button', { type: 'button', class: 'button small', onclick: () => leaveSample() }, 'Leave the sample')) : null,
     ctx.config?.metadata_mode === 'sample' && !sample ? h('section', { class: 'strip is-sample', 'aria-label': 'Sample server', key: 'server' }, icon('warning'),
       h('span', { class: 'spread' }, 'Sample server. Its data is invented and in memory: when it stops, everything is gone.')) : null,
+    ctx.asOf ? pastStrip(ctx) : null,
     ctx.away ? h('section', { class: 'strip is-away', 'aria-label': 'Connection', key: 'away' }, icon('critical'),
       h('span', { class: 'spread' }, `The API cannot be reached since ${clockTime(ctx.awaySince)}. `,
         ctx.at ? `What you see is from ${clockTime(ctx.at)} and may be out of date; nothing can be changed.` : 'There is nothing to show yet.'),
@@ -181,7 +204,12 @@ function strips() {
   ];
 }
 
+/// With the next picture that the browser shows anyway, once for all who ask until then.
+let due = 0;
+function soon() { due ||= requestAnimationFrame(draw); }
 function draw() {
+  cancelAnimationFrame(due);
+  due = 0;
   if (ctx.gate) { fill(root, h('main', { id: 'main', class: 'gate stack', tabindex: '-1', key: 'gate' }, brand(), ctx.gate())); return; }
   if (!ctx.page) return;
   const view = VIEWS[ctx.page];
@@ -189,10 +217,11 @@ function draw() {
   fill(root,
     h('a', { class: 'skip', href: '#main', onclick: (event) => { event.preventDefault(); document.getElementById('main').focus(); } }, 'Skip to content'),
     h('div', { class: 'progress', 'aria-hidden': 'true' }),
-    strips(),
+    h('div', { class: 'strips', id: 'strips' }, strips()),
     h('div', { class: 'frame' }, side(),
       h('main', { id: 'main', class: 'content', tabindex: '-1', 'aria-busy': running && !ctx.data ? 'true' : null, key: ctx.page },
-        h('div', { class: 'head' }, h('div', {}, h('h1', { id: 'title', tabindex: '-1' }, view.title), view.lead ? h('p', {}, view.lead) : null), view.tools ? h('div', { class: 'tools' }, view.tools(ctx)) : null),
+        h('div', { class: 'head' }, h('div', {}, h('h1', { id: 'title', tabindex: '-1' }, view.title), view.lead ? h('p', {}, view.lead) : null), h('div', { class: 'tools' },
+          sample || ctx.asOf ? null : h('button', { type: 'button', class: 'button plain', id: 'as-of', key: 'as-of', onclick: () => choose(ctx) }, icon('history'), 'As of…'), view.tools ? view.tools(ctx) : null)),
         ctx.error ? errorBox(ctx.error, refresh) : null,
         ctx.data ? view.render(ctx, ctx.data) : ctx.error ? null : waiting())),
     h('dialog', { id: 'dialog', 'aria-labelledby': 'dialog-title', onclose: () => { const done = ctx.dialog?.closed; ctx.dialog = null; done?.(); draw(); }, oncancel: (event) => { if (ctx.dialog?.busy) event.preventDefault(); } },
@@ -201,6 +230,9 @@ function draw() {
     h('section', { class: 'notices', 'aria-label': 'Messages' }, ctx.notices.map((notice) => h('div', { class: `note is-${notice.kind}`, key: notice.id }, icon(notice.kind), h('div', {}, h('p', {}, notice.text)),
       h('button', { type: 'button', class: 'button plain small', 'aria-label': 'Dismiss this message', onclick: () => { ctx.notices = ctx.notices.filter((one) => one !== notice); draw(); } }, icon('close'))))));
   tick(root);
+  // What sticks below them has to know how high they are.
+  const high = `${document.getElementById('strips').offsetHeight}px`;
+  if (document.documentElement.style.getPropertyValue('--strips') !== high) document.documentElement.style.setProperty('--strips', high);
 }
 ctx.draw = draw;
 
@@ -208,19 +240,20 @@ ctx.draw = draw;
 const keysOn = () => localStorage.getItem('cavra-keys') !== 'off';
 function help() {
   const view = VIEWS[ctx.page];
-  const rows = [...Object.entries(LETTERS).map(([key, page]) => [key, NAMES[page]]), ...(view.keys ? Object.entries(view.keys).map(([key, { name }]) => [key, name]) : []), ['?', 'This list'], ['Esc', 'Close']];
+  const rows = [...Object.entries(LETTERS).map(([key, page]) => [key, NAMES[page]]), ...(view.keys ? Object.entries(view.keys).map(([key, { name }]) => [key, name]) : []), ...(sample ? [] : [['t', 'State as of…'], ['n', 'Back to now']]), ['?', 'This list'], ['Esc', 'Close']];
   ctx.open({
     name: 'help',
     render: () => [h('h2', { id: 'dialog-title', tabindex: '-1' }, 'Keyboard'),
       h('dl', { class: 'keys' }, rows.map(([key, name]) => [h('dt', {}, h('kbd', {}, key)), h('dd', {}, name)])),
-      h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: keysOn(), onchange: (event) => localStorage.setItem('cavra-keys', event.target.checked ? 'on' : 'off') }), 'Single letters do something'),
+      h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: keysOn(), onchange: (event) => localStorage.setItem('cavra-keys', event.target.checked ? 'on' : 'off') }), 'Use single letters as shortcuts'),
       h('div', { class: 'dialog-foot' }, h('button', { type: 'button', class: 'button primary', autofocus: true, onclick: ctx.close }, 'Done'))],
   });
 }
 document.addEventListener('keydown', (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !keysOn() || ctx.dialog || ctx.gate) return;
   if (/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
-  const act = event.key === '?' ? help : VIEWS[ctx.page]?.keys?.[event.key] ? () => VIEWS[ctx.page].keys[event.key].act(ctx) : LETTERS[event.key] ? () => ctx.go(`#/${LETTERS[event.key]}`) : null;
+  const moment = sample ? null : event.key === 't' ? () => choose(ctx) : event.key === 'n' && ctx.asOf ? () => lookAt(ctx, '') : null;
+  const act = event.key === '?' ? help : moment ? moment : VIEWS[ctx.page]?.keys?.[event.key] ? () => VIEWS[ctx.page].keys[event.key].act(ctx) : LETTERS[event.key] ? () => ctx.go(`#/${LETTERS[event.key]}`) : null;
   if (!act) return;
   event.preventDefault();
   act();
@@ -284,7 +317,8 @@ async function start() {
   ctx.page = '';
   arrive();
   if (!live && !sample) {
-    live = new Live(ctx.api, { changed: refresh, state: (mode) => { ctx.mode = mode; reached(mode !== 'away'); draw(); } });
+    live = new Live(ctx.api, { changed: () => { if (!ctx.asOf) refresh(); }, // Nothing new happens to what was.
+      state: (mode) => { ctx.mode = mode; reached(mode !== 'away'); draw(); } });
   }
   live?.start();
 }
@@ -294,6 +328,7 @@ listen(root);
 // An address that changes before anything is known of the session is read when it is.
 addEventListener('hashchange', () => { if (started && !ctx.gate) arrive(); });
 setInterval(() => tick(root), 5000);
+addEventListener('resize', draw);
 setInterval(() => {
   const ends = ctx.session?.expires_at ? Date.parse(ctx.session.expires_at) : null;
   if (ends && Date.now() > ends + 1000) start();
@@ -307,5 +342,4 @@ if (sample) {
 } else {
   ctx.api = new Api(base);
 }
-ctx.told = told;
 await start();

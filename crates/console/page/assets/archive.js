@@ -2,7 +2,7 @@
 import { AD, B } from './api.js';
 import { h } from './dom.js';
 import { KIND, many, number, short, told, when, words } from './format.js';
-import { actorField, actorOf, badge, barred, button, empty, field, icon, table, waiting } from './widgets.js';
+import { actorField, actorOf, badge, barred, button, empty, field, icon, rest, table, waiting } from './widgets.js';
 import { cancel, failed, flow, foot, submit, title } from './bulk.js';
 
 const HEALTH = `${AD}/final-reporting-archive-reference-health`;
@@ -10,12 +10,12 @@ const REFERENCE = `${AD}/final-reporting-immutable-archive-reference`;
 
 async function load(ctx, signal, update) {
   if (ctx.sample) { update({}); return; }
-  const seen = barred(ctx, 'archive.health.read');
+  const seen = ctx.asOf ? 'Custody is judged as it is now: an earlier judgement is in the history, where somebody stored it.' : barred(ctx, 'archive.health.read');
   // Looking stores nothing; storing is a button of its own.
-  const health = seen && !ctx.away ? null : (await ctx.api.get(HEALTH, { persist: false }, signal)).health;
-  if (health) told(health.generated_at);
+  const health = ctx.asOf || (seen && !ctx.away) ? null : (await ctx.api.get(HEALTH, { persist: false }, signal)).health;
+  if (health) told(health);
   update({ health, seen });
-  const references = await ctx.api.get(B, { metadata_kind: KIND.reference, limit: 100 }, signal);
+  const references = await ctx.read(B, { metadata_kind: KIND.reference, limit: 100 }, signal);
   update({ references: references.items, total: references.total });
 }
 
@@ -77,7 +77,7 @@ function healthCard(health) {
     h('div', { class: `verdict is-${health.alert_level}` }, icon(health.alert_level), h('div', {}, h('p', {}, health.alert_level === 'healthy' ? 'Every verified export is kept as it should be.' : `${many(health.alert_count, 'alert')} about ${many(health.checked_export_count, 'verified export')}.`),
       h('p', { class: 'quiet' }, `${number(health.archived_export_count)} of ${number(health.checked_export_count)} have an archive reference. Judged now; nothing was stored by looking.`))),
     table('Alerts, each with what to do', columns, rows, { empty: empty('No alert', h('p', {}, 'Hash, retention and legal hold of every verified export are as the policy asks.')) }),
-    alerts.length > 300 ? h('p', { class: 'quiet' }, `The first 300 of ${number(alerts.length)}.`) : null);
+    rest(alerts, 300, `${health.health_id}-alerts.json`));
 }
 
 function render(ctx, data) {
@@ -90,7 +90,7 @@ function render(ctx, data) {
     ] };
   });
   return h('div', { class: 'stack' },
-    data.health ? healthCard(data.health) : h('div', { class: 'note' }, icon('warning'), h('p', {}, data.seen)),
+    data.health ? healthCard(data.health) : h('div', { class: 'note' }, icon('warning'), h('p', {}, data.seen, ' ', ctx.asOf ? h('a', { href: `#/history?${new URLSearchParams({ kind: KIND.health })}` }, 'Stored reports of then') : null)),
     h('section', { class: 'stack', 'aria-label': 'Archive references' }, h('h2', {}, data.references ? many(data.total, 'archive reference') : 'Archive references'),
       data.references ? table('Archive references, newest first', ['Release', 'Archived', 'Where', 'SHA-256', 'Kept until', 'Legal hold'].map((name) => ({ name })), rows, { empty: empty('No reference has been recorded yet') }) : waiting()));
 }

@@ -2,8 +2,8 @@
 import { B, Refused, Unreachable, intent } from './api.js';
 import { h } from './dom.js';
 import { sentence as inWords } from './filter.js';
-import { many, number, short, words } from './format.js';
-import { actorField, actorOf, badge, button, download, errorBox, field, icon, table, waiting } from './widgets.js';
+import { many, number, short, when, words } from './format.js';
+import { actorField, actorOf, badge, button, download, errorBox, field, icon, rest, table, waiting } from './widgets.js';
 
 const VERB = { acknowledged: 'Acknowledge', escalated: 'Escalate', dismissed: 'Dismiss', resolved: 'Resolve' };
 const REASONS = {
@@ -62,7 +62,7 @@ function outcomes(list, said, undo) {
       : h('span', {}, `${undo ? 'stays' : 'unchanged'}: ${REASONS[one.reason] || words(one.reason) || words(one.outcome)}`)],
   }));
   return [table('Routes and what happens to each', ['Schedule', 'Provider', 'Owner', said].map((name) => ({ name })), rows),
-    list.length > SHOWN ? h('p', { class: 'quiet' }, `The first ${SHOWN} of ${number(list.length)}. `, h('button', { type: 'button', class: 'linkish', onclick: () => download('outcomes.json', JSON.stringify(list, null, 2)) }, 'All of them as a file')) : null];
+    rest(list, SHOWN, 'outcomes.json')];
 }
 const byOutcome = (list) => [...list].sort((a, b) => (a.outcome === 'changed') - (b.outcome === 'changed'));
 const sums = (answer, verb) => h('ul', { class: 'sum' },
@@ -100,12 +100,12 @@ export function bulk(ctx, filter, said) {
         }, 'done');
       };
       return [
-        title(answer.changed_count ? `${verb} ${many(answer.changed_count, 'route')}` : `Nothing to ${verb.toLowerCase()}`),
-        h('p', {}, 'Scope: ', h('b', {}, inWords(filter)), h('span', { class: 'quiet' }, ` · what you confirm is exactly this preview `, h('code', { title: answer.selection_digest }, answer.selection_digest.slice(7, 19)))),
-        sums(answer, 'will change'),
+        title(changed ? 'The routes have changed' : answer.changed_count ? `${verb} ${many(answer.changed_count, 'route')}` : `Nothing to ${verb.toLowerCase()}`),
+        h('p', {}, 'Scope: ', h('b', {}, inWords(filter)), changed ? null : h('span', { class: 'quiet' }, ` · what you confirm is exactly this preview `, h('code', { title: answer.selection_digest }, answer.selection_digest.slice(7, 19)))),
+        changed ? null : sums(answer, 'will change'),
         changed ? difference(state.error, () => run(() => look(state), 'preview'), state) : failed(state),
-        answer.refused_count + answer.already_count ? h('p', { class: 'quiet' }, 'Those that do not change come first, each with the reason.') : null,
-        outcomes(byOutcome(answer.outcomes), 'Will be'),
+        answer.refused_count + answer.already_count && !changed ? h('p', { class: 'quiet' }, 'Those that do not change come first, each with the reason.') : null,
+        changed ? null : outcomes(byOutcome(answer.outcomes), 'Will be'),
         answer.changed_count && !changed
           ? h('form', { class: 'stack', onsubmit: commit }, referenceFields(), actorField(ctx), foot(cancel(ctx, state), submit(state, `${verb} ${many(answer.changed_count, 'route')}`, said === 'escalated' ? 'danger' : '', Boolean(ctx.session?.authenticated || localStorage.getItem('cavra-name')))))
           : foot(cancel(ctx, state, 'Close')),
@@ -172,7 +172,7 @@ export function answerOne(ctx, route, said) {
           ctx.notify(`${route.schedule_id} over ${route.provider} is ${said}`);
         });
       };
-      return [title(`${VERB[said]} one route`), h('p', {}, h('b', {}, route.schedule_id), ` over ${route.provider}, ${route.owner}: `, badge(route.acknowledgement_state), ' → ', badge(said)), failed(state),
+      return [title(`${VERB[said]} one route`), h('p', {}, h('b', {}, route.schedule_id), ` over ${route.provider}, ${route.owner}: `, h('span', { class: 'nowrap' }, badge(route.acknowledgement_state), ' → ', badge(said))), failed(state),
         h('form', { class: 'stack', onsubmit: go }, referenceFields(), actorField(ctx), foot(cancel(ctx, state), submit(state, VERB[said], said === 'escalated' ? 'danger' : '', Boolean(ctx.session?.authenticated || localStorage.getItem('cavra-name')))))];
     },
   });
@@ -201,33 +201,56 @@ export function undoOne(ctx, record, route) {
   });
 }
 
+/// A package can be had as the published JSON, and with all its evidence in an envelope that is verified offline.
+const ENVELOPE = 'application/vnd.dsse+json';
+const packagePath = (id) => `${B}/acknowledgements/audit-packages/${encodeURIComponent(id)}`;
+export async function savePackage(ctx, id, envelope) {
+  download(envelope ? `${id}.dsse.json` : `${id}.json`, await ctx.api.raw(packagePath(id), envelope ? ENVELOPE : undefined));
+}
+export const signedName = (ctx) => (ctx.config?.signing_key_id ? 'Signed (DSSE)' : 'With its evidence (DSSE, unsigned)');
+/// How somebody checks a package without this service.
+export function verifying(ctx, id) {
+  if (ctx.sample) return null;
+  const key = ctx.config?.signing_key_id;
+  return h('div', { class: 'note' }, icon('file'), h('div', {}, h('p', {}, key ? ['The signed form can be verified offline, without this service: ', h('code', {}, `cavra verify ${id}.dsse.json --key KEY.pub`), '. ', h('code', {}, `cavra report ${id}.dsse.json --format html`), ' makes it readable.']
+    : ['This service has no signing key, so its packages are unsigned: ', h('code', {}, `cavra verify ${id}.dsse.json`), ' finds whether one is consistent with itself, not who made it.']),
+  key ? h('p', { class: 'quiet' }, 'Signed with ', h('code', {}, key), '. Get the public key from somewhere else than this page.') : null));
+}
+
 /// The audit package of what is shown.
 export function exportPackage(ctx, filter) {
+  const asOf = ctx.asOf;
+  const form = { envelope: Boolean(ctx.config?.signing_key_id) };
   flow(ctx, 'export', {
     first: 'ask',
     ask: (state, run) => {
       const go = (event) => {
         event.preventDefault();
         const actor = actorOf(ctx, event.target);
+        form.envelope = new FormData(event.target).get('form') === 'envelope';
         run(async () => {
-          const made = await ctx.api.post(`${B}/acknowledgements/audit-package`, { ...filter, ...(actor.name === undefined ? {} : { generated_by: actor.name }) }, state.key);
+          const made = await ctx.api.post(`${B}/acknowledgements/audit-package`, { ...filter, ...(asOf ? { as_of: asOf } : {}), ...(actor.name === undefined ? {} : { generated_by: actor.name }) }, state.key);
           state.done = true;
-          // The stored bytes, so that the file has the digest that the evidence names.
-          state.data.text = await ctx.api.raw(`${B}/acknowledgements/audit-packages/${encodeURIComponent(made.audit_package.audit_id)}`);
           state.data.made = made;
-          download(`${made.audit_package.audit_id}.json`, state.data.text);
+          // The stored bytes, so that the file has the digest that the evidence names.
+          await savePackage(ctx, made.audit_package.audit_id, form.envelope);
         }, 'done');
       };
-      return [title('Export Ack Audit'), h('p', {}, 'One package with every route of this scope, each with its whole history: ', h('b', {}, inWords(filter)), '.'),
+      const choice = (value, label, hint) => h('label', { class: 'check' }, h('input', { type: 'radio', name: 'form', value, checked: (value === 'envelope') === form.envelope }), h('span', {}, label, h('span', { class: 'hint block' }, hint)));
+      return [title('Export Ack Audit'), h('p', {}, 'One package with every route of this scope, each with its whole history: ', h('b', {}, inWords(filter)), asOf ? [', ', h('b', {}, 'as of ', /^\d+$/.test(asOf) ? `log position ${asOf}` : when(asOf))] : null, '.'),
         filter.action ? null : h('p', { class: 'hint' }, 'A package is about routes that wait for an answer; suppressed ones are counted as left out. Filter by route action to export those.'),
         ctx.sample ? h('div', { class: 'note is-warning' }, icon('warning'), h('p', {}, 'The package will say of itself that it is a sample.')) : null, failed(state),
-        h('form', { class: 'stack', onsubmit: go }, actorField(ctx), foot(cancel(ctx, state), submit(state, 'Make and download', '', Boolean(ctx.session?.authenticated || localStorage.getItem('cavra-name')))))];
+        h('form', { class: 'stack', onsubmit: go },
+          ctx.sample ? null : h('fieldset', { class: 'stack-s' }, h('legend', { class: 'label' }, 'File'),
+            choice('envelope', signedName(ctx), ctx.config?.signing_key_id ? `By ${ctx.config.signing_key_id}; verified offline with cavra verify` : 'This service has no signing key: it proves that nothing was changed inside, not who made it'),
+            choice('plain', 'Plain JSON', 'The published shape, with its SHA-256 in the evidence')),
+          actorField(ctx), foot(cancel(ctx, state), submit(state, 'Make and download', '', Boolean(ctx.session?.authenticated || localStorage.getItem('cavra-name')))))];
     },
     done: (state) => {
       const made = state.data.made.audit_package;
-      const summary = state.data.made.metadata?.acknowledgement_audit_package || {};
-      return [title('The package is on its way to you'), packageFacts(made, summary),
-        foot(h('button', { type: 'button', class: 'button', onclick: () => download(`${made.audit_id}.json`, state.data.text) }, 'Download again'), h('button', { type: 'button', class: 'button primary', autofocus: true, onclick: ctx.close }, 'Done'))];
+      const again = (envelope, label) => h('button', { type: 'button', class: 'button', onclick: () => savePackage(ctx, made.audit_id, envelope).catch(ctx.failed) }, label);
+      return [title('The package is on its way to you'), packageFacts(made, state.data.made.metadata?.acknowledgement_audit_package || {}), verifying(ctx, made.audit_id),
+        foot(ctx.sample ? again(false, 'Download again') : [again(true, signedName(ctx)), again(false, 'Plain JSON')], h('button', { type: 'button', class: 'button primary', autofocus: true, onclick: ctx.close }, 'Done'))];
     },
   });
 }
@@ -236,6 +259,7 @@ export function exportPackage(ctx, filter) {
 export function packageFacts(made, summary = {}) {
   const left = Object.entries(made.population?.left_out || {}).filter(([, count]) => count);
   return h('dl', { class: 'facts' }, h('dt', {}, 'Package'), h('dd', {}, h('code', {}, made.audit_id)),
+    made.as_of ? [h('dt', {}, 'State as of'), h('dd', {}, when(made.as_of.at), `, log position ${number(made.as_of.log_position)}`)] : null,
     h('dt', {}, 'Covers'), h('dd', {}, `${many(made.route_count, 'route')}, ${number(made.outstanding_count)} outstanding, ${number(made.breached_count ?? 0)} past their time `, badge(made.alert_level)),
     made.population ? [h('dt', {}, 'Left out'), h('dd', {}, left.length ? left.map(([term, count]) => `${number(count)} by ${words(term)}`).join(', ') : 'nothing', ` of ${many(made.population.known, 'known route')}`)] : null,
     made.evidence ? [h('dt', {}, 'Made from'), h('dd', {}, `${many(made.evidence.record_count, 'record')}, log position ${number(made.evidence.log_position)}`)] : null,

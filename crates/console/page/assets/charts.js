@@ -23,9 +23,13 @@ export function stateBar(counts, link) {
         h('span', {}, state), h('b', {}, number(counts[`${state}_count`])))))));
 }
 
+/// Pictures are drawn for the room that they have, so that their letters are never blown up nor shrunk.
+const room = () => (matchMedia('(max-width: 44rem)').matches ? 'slim' : matchMedia('(min-width: 120rem)').matches ? 'wide' : 'usual');
+
 /// States over time, stacked; breached routes as a line above.
 export function stateTrend(points, label) {
-  const [width, height, left, bottom, top] = [720, 220, 44, 26, 10];
+  const [width, height] = { slim: [340, 200], usual: [720, 220], wide: [1440, 320] }[room()];
+  const [left, bottom, top] = [44, 26, 10];
   const most = Math.max(1, ...points.map((point) => point.route_count));
   const step = nice(most);
   const ceiling = Math.ceil(most / step) * step;
@@ -46,7 +50,7 @@ export function stateTrend(points, label) {
   }
   const span = Date.parse(points.at(-1).at) - Date.parse(points[0].at);
   const tick = new Intl.DateTimeFormat(undefined, span > 172800000 ? { month: 'short', day: 'numeric' } : { hour: '2-digit', minute: '2-digit' });
-  const marks = [0, 1, 2, 3, 4].map((part) => {
+  const marks = (room() === 'slim' ? [0, 2, 4] : [0, 1, 2, 3, 4]).map((part) => {
     const index = Math.round((part / 4) * (points.length - 1));
     const anchor = part === 0 ? 'start' : part === 4 ? 'end' : 'middle';
     return s('text', { class: 'tick', x: x(index), y: height - 6, 'text-anchor': anchor }, tick.format(Date.parse(points[index].at)));
@@ -82,7 +86,10 @@ export function retryPicture(decisions, from) {
   const begin = Date.parse(from);
   const waiting = decisions.filter((one) => one.action === 'wait' && one.next_retry_at);
   const end = Math.max(begin + 3600000, ...waiting.map((one) => Date.parse(one.next_retry_at)));
-  const [width, row, left, right] = [720, 26, 150, 120];
+  const slim = room() === 'slim';
+  const [width, row, left, right] = slim ? [340, 26, 108, 112] : [720, 26, 220, 120];
+  const named = (one) => (slim ? one.provider : `${one.provider}, ${one.release_record_ref || 'no release'}`);
+  const cut = (text) => (text.length > (slim ? 13 : 32) ? `${text.slice(0, slim ? 12 : 31)}…` : text);
   const x = (ms) => left + (Math.max(0, ms - begin) / (end - begin)) * (width - left - right);
   const height = decisions.length * row + 34;
   const ready = decisions.filter((one) => one.action === 'retry').length;
@@ -101,7 +108,7 @@ export function retryPicture(decisions, from) {
           ? [s('line', { class: 'waitline', x1: x(begin), x2: at, y1: y, y2: y }), s('circle', { class: 'mark-wait', cx: at, cy: y, r: 5.5 })]
           : s('path', { class: 'mark-stop', d: `M${at - 5} ${y - 5}l10 10m0-10-10 10` });
       const said = one.action === 'retry' ? 'at once' : one.action === 'wait' ? dueText(Date.parse(one.next_retry_at)) : 'given up';
-      return [s('text', { class: 'rowname', x: left - 16, y: y + 4, 'text-anchor': 'end' }, one.provider), mark,
+      return [s('text', { class: 'rowname', x: left - 16, y: y + 4, 'text-anchor': 'end' }, cut(named(one))), mark,
         s('text', { class: 'tick', x: at + 16, y: y + 4 }, said)];
     }));
 }

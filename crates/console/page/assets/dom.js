@@ -4,6 +4,14 @@
 const SVG = 'http://www.w3.org/2000/svg';
 const EVENTS = ['click', 'input', 'change', 'submit', 'keydown', 'focusin', 'close', 'cancel'];
 
+/// What every address within the page carries along, such as the moment that is looked at.
+let carried = '';
+export function carry(text) { carried = text; }
+export function carrying(address) {
+  if (!carried || !address.startsWith('#/') || /[?&]as_of=/.test(address)) return address;
+  return `${address}${address.includes('?') ? '&' : '?'}${carried}`;
+}
+
 function make(node, attributes, children) {
   for (const [name, value] of Object.entries(attributes || {})) {
     if (value === null || value === undefined || value === false) continue;
@@ -11,7 +19,7 @@ function make(node, attributes, children) {
     else if (name === 'value') { node.value = value; node.$value = value; }
     else if (name === 'checked') { node.checked = true; node.$checked = true; }
     else if (name === 'key') node.$key = String(value);
-    else node.setAttribute(name, value === true ? '' : String(value));
+    else node.setAttribute(name, value === true ? '' : name === 'href' ? carrying(String(value)) : String(value));
   }
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false || child === '') continue;
@@ -24,6 +32,17 @@ function make(node, attributes, children) {
 
 export const h = (tag, attributes, ...children) => make(document.createElement(tag), attributes, children);
 export const s = (tag, attributes, ...children) => make(document.createElementNS(SVG, tag), attributes, children);
+
+/// A large part that follows from a few things: while they are the same, what is in the page stays as it is and nothing
+/// is made. The part has an id, by which it is found.
+export function still(id, from, make_) {
+  const live = document.getElementById(id);
+  if (live?.$from && from.every((one, index) => one === live.$from[index])) {
+    const stub = live.cloneNode(false);
+    return Object.assign(stub, { $key: live.$key, $still: true });
+  }
+  return Object.assign(make_(), { $from: from });
+}
 
 /// One listener per kind of event, at the root: nodes carry what they do, and `morph` hands it on.
 export function listen(root) {
@@ -50,23 +69,41 @@ function attributes(old, fresh) {
 }
 
 export function morph(old, fresh) {
+  if (fresh.$still) return;
   if (old.nodeType === 3) {
     if (old.data !== fresh.data) old.data = fresh.data;
     return;
   }
   attributes(old, fresh);
   old.$on = fresh.$on;
+  old.$from = fresh.$from;
   children(old, fresh);
-  // A value that the program sets is set, unless somebody is typing there.
-  if (fresh.$value !== undefined && old !== document.activeElement && old.value !== fresh.$value) old.value = fresh.$value;
-  if ('checked' in old && old.type && old !== document.activeElement && fresh.$checked !== undefined) old.checked = true;
+  // What the program wants anew is set, unless somebody is typing there; what it only wants still, leaves alone what a
+  // person has entered since.
+  if (fresh.$value !== undefined && fresh.$value !== old.$value && (old !== document.activeElement || old.tagName === 'SELECT')) {
+    if (old.value !== fresh.$value) old.value = fresh.$value;
+    old.$value = fresh.$value;
+  }
+  if (fresh.$checked !== old.$checked) {
+    old.checked = fresh.$checked === true;
+    old.$checked = fresh.$checked;
+  }
 }
 
 function children(old, fresh) {
   const keyed = new Map();
   for (const child of old.childNodes) if (child.$key !== undefined) keyed.set(child.$key, child);
   let here = old.firstChild;
-  for (const wanted of [...fresh.childNodes]) {
+  const all = [...fresh.childNodes];
+  all.forEach((wanted, index) => {
+    if (wanted.$key === undefined) {
+      // What comes in between pushes the rest along; what is wanted nowhere any more makes way.
+      while (here && here.$key === undefined && !kin(here, wanted) && !all.slice(index + 1).some((later) => kin(here, later))) {
+        const gone = here;
+        here = here.nextSibling;
+        gone.remove();
+      }
+    }
     let match = wanted.$key !== undefined ? keyed.get(wanted.$key) : here;
     if (match && (match.parentNode !== old || !kin(match, wanted))) match = null;
     if (match) {
@@ -75,20 +112,14 @@ function children(old, fresh) {
       morph(match, wanted);
     } else {
       old.insertBefore(wanted, here);
-      if (here && wanted.$key === undefined && here.$key === undefined && kinds(here, wanted)) {
-        const gone = here;
-        here = here.nextSibling;
-        gone.remove();
-      }
     }
-  }
+  });
   while (here) {
     const gone = here;
     here = here.nextSibling;
     gone.remove();
   }
 }
-const kinds = (a, b) => a.nodeType === b.nodeType;
 
 /// Puts nodes into a place.
 export function fill(place, ...nodes) {

@@ -7,11 +7,20 @@ export const many = (count, one, several = `${one}s`) => `${number(count)} ${cou
 
 /// The server's clock as far as it is known: all countdowns are against it, not against this machine's.
 let ahead = null;
-export function told(serverTime) {
-  const offset = Date.parse(serverTime) - Date.now();
-  if (Number.isFinite(offset)) ahead = offset;
+/// While an earlier state is looked at, its moment: nothing passes there.
+let still = null;
+const heard = new WeakSet();
+export function told(answer, past = false) {
+  const ms = Date.parse(answer.generated_at);
+  if (!Number.isFinite(ms)) return;
+  if (past) { still = ms; return; }
+  still = null;
+  // An answer that is shown again because nothing has changed says what the time was when it came.
+  if (!heard.has(answer)) ahead = ms - Date.now();
+  heard.add(answer);
 }
-export const now = () => Date.now() + (ahead ?? 0);
+export function present() { still = null; }
+export const now = () => still ?? Date.now() + (ahead ?? 0);
 
 const day = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium' });
 const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'short' });
@@ -24,7 +33,7 @@ export function when(text) {
   const ms = Date.parse(text);
   if (!Number.isFinite(ms)) return text ? String(text) : '–';
   const date = new Date(ms);
-  const shown = date.toDateString() === new Date(now()).toDateString() ? clock.format(date) : `${day.format(date)}, ${clock.format(date)}`;
+  const shown = date.toDateString() === new Date(Date.now() + (ahead ?? 0)).toDateString() ? clock.format(date) : `${day.format(date)}, ${clock.format(date)}`;
   return h('time', { datetime: text, title: stamp(text) }, shown);
 }
 
@@ -51,6 +60,12 @@ export function tick(root) {
 }
 
 export const words = (name) => String(name ?? '').replaceAll('_', ' ');
+/// What a field for date and time holds, in the reader's own zone, and back.
+export function localTime(ms) {
+  const date = new Date(ms - new Date(ms).getTimezoneOffset() * 60000);
+  return date.toISOString().slice(0, 19);
+}
+export const utc = (local) => new Date(local).toISOString();
 export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const short = (id) => (id && id.length > 30 ? `${id.slice(0, 14)}…${id.slice(-8)}` : id || '–');
 

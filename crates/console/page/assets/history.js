@@ -12,10 +12,10 @@ const query = (ctx) => ({ metadata_kind: ctx.parameters.get('kind'), schedule_id
 async function load(ctx, signal, update) {
   const asked = JSON.stringify(query(ctx));
   const kept = ctx.data?.asked === asked ? ctx.data.pages : 1;
-  let page = await ctx.api.get(B, { ...query(ctx), limit: 50 }, signal);
+  let page = await ctx.read(B, { ...query(ctx), limit: 50 }, signal);
   const items = [...page.items];
   for (let count = 1; count < kept && page.next_cursor; count += 1) {
-    page = await ctx.api.get(B, { ...query(ctx), limit: 50, cursor: page.next_cursor }, signal);
+    page = await ctx.read(B, { ...query(ctx), limit: 50, cursor: page.next_cursor }, signal);
     items.push(...page.items);
   }
   update({ asked, items, total: page.total, bound: page.total_is_lower_bound, next: page.next_cursor, pages: kept });
@@ -39,9 +39,9 @@ function status(record) {
 /// Deliveries are signed by their source, which is no person.
 const who = (record) => (record.signer && !record.signer.startsWith('go_backend') ? record.signer : '–');
 
-function about(record, pinned) {
+function about(ctx, record, pinned) {
   const providers = record.provider || (record.providers || record.selected_providers || []).join(', ');
-  if (record.metadata_kind === KIND.escalation && pinned) return 'the newest one, with the states of now';
+  if (record.metadata_kind === KIND.escalation && pinned) return `the newest one, with the states of ${ctx.asOf ? 'then' : 'now'}`;
   const bulk = record.bulk_acknowledgement;
   if (bulk) return `${many(bulk.changed_count, 'route')} of ${number(bulk.matched_count)}${bulk.external_ref ? `, ${bulk.external_ref}` : ''}`;
   return [record.schedule_id || record.release_record_ref || record.event_id, providers].filter(Boolean).join(', ') || '–';
@@ -63,7 +63,7 @@ function render(ctx, data) {
   const rows = data.items.map((record, index) => ({ key: record.session_id, cells: [
     h('span', { class: 'nowrap' }, when(record.created_at)),
     h('button', { type: 'button', class: 'linkish', 'aria-label': `${kind(record.metadata_kind)} ${record.session_id}`, onclick: () => show(ctx, record) }, kind(record.metadata_kind)),
-    about(record, index === 0), status(record), who(record), h('code', { class: 'quiet id', title: record.session_id }, short(record.session_id)),
+    about(ctx, record, index === 0), status(record), who(record), h('code', { class: 'quiet id', title: record.session_id }, short(record.session_id)),
   ] }));
   const terms = ['schedule_id', 'provider', 'success', 'source'].filter((term) => ctx.parameters.get(term));
   return [h('div', { class: 'acts' }, h('label', { class: 'field' }, h('span', { class: 'label' }, 'Kind'),

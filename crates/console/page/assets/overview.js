@@ -2,21 +2,21 @@
 import { B } from './api.js';
 import { h, s } from './dom.js';
 import { address } from './filter.js';
-import { KIND, many, number, told } from './format.js';
+import { KIND, many, number } from './format.js';
 import { ORDER, ownerBars, stateBar, stateTrend } from './charts.js';
 import { icon, waiting } from './widgets.js';
+import { SOURCE } from './deliveries.js';
 
 const P = 'acknowledgement_audit_delivery_';
 const SPANS = { 24: '24 hours', 168: '7 days', 720: '30 days' };
 
 async function load(ctx, signal, update) {
   const hours = ctx.ui.hours || 24;
-  const dashboard = await ctx.api.get(`${B}/dashboard`, {}, signal);
-  told(dashboard.generated_at);
+  const dashboard = await ctx.read(`${B}/dashboard`, {}, signal);
   update({ dashboard });
   const [owners, trend] = await Promise.all([
-    ctx.api.get(`${B}/routes/summary`, { by: 'owner', breached: true, limit: 8 }, signal),
-    ctx.api.get(`${B}/routes/trend`, { hours, points: 49 }, signal),
+    ctx.read(`${B}/routes/summary`, { by: 'owner', breached: true, limit: 8 }, signal),
+    ctx.read(`${B}/routes/trend`, { hours, points: 49 }, signal),
   ]);
   update({ owners, trend });
 }
@@ -68,7 +68,7 @@ function render(ctx, { dashboard: d, owners, trend }) {
       step('Deliver',
         figure('Safe to retry now', d[`${P}final_reporting_auditor_export_delivery_retryable_count`], '#/export', 'big warning'),
         figure('Auditor exports', d[`${P}final_reporting_auditor_export_count`], '#/export'),
-        figure('Deliveries of them that failed', d[`failed_${P}final_reporting_auditor_export_delivery_count`], past(KIND.delivery, { success: 'false', source: 'go_backend_rollback_drill_acknowledgement_audit_final_reporting_auditor_export' }))),
+        figure('Deliveries of them that failed', d[`failed_${P}final_reporting_auditor_export_delivery_count`], past(KIND.delivery, { success: 'false', source: SOURCE }))),
       step('Archive',
         figure('Archive alerts now', d[`${P}final_reporting_archive_reference_health_alert_count`], '#/archive', 'big critical'),
         figure('Archive references', d[`${P}final_reporting_immutable_archive_reference_count`], past(KIND.reference)),

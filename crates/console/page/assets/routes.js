@@ -1,15 +1,18 @@
 // Go Rollback Drill Notifications: the routes that a filter means, and what can be done with them.
 import { B } from './api.js';
-import { h } from './dom.js';
+import { h, still } from './dom.js';
 import { ACTIONS, CATEGORIES, STATES, address, filterOf, isEmpty, narrowed, sentence, withTerm } from './filter.js';
-import { KIND, due, kind, many, number, stamp, told, when, words } from './format.js';
+import { KIND, due, kind, many, number, stamp, when, words } from './format.js';
 import { stateBar } from './charts.js';
-import { badge, barred, button, empty, icon, late, table, waiting } from './widgets.js';
+import { PAST, badge, barred, button, empty, icon, late, table, waiting } from './widgets.js';
 import { answerOne, bulk, exportPackage, undoOne } from './bulk.js';
+import { lookAt } from './past.js';
 
 const SIZES = [25, 50, 100, 200];
 const SORTS = { schedule_id: 'Schedule', provider: 'Provider', owner: 'Owner', urgency: 'Time left' };
+/// Known names, for the fields; whatever else is typed works as well.
 let lists = null;
+let listing = false;
 
 const sortOf = (ctx) => ctx.parameters.get('sort') || 'urgency';
 const sizeOf = (ctx) => SIZES.find((size) => size === Number(ctx.parameters.get('size'))) || 50;
@@ -23,9 +26,8 @@ const here = (ctx, filter, more = {}) => address('routes', filter, {
 async function load(ctx, signal, update) {
   const filter = filterNow(ctx);
   const [asked, wanted] = [JSON.stringify(filter), askedFor(ctx)];
-  const page = await ctx.api.get(`${B}/routes`, { ...filter, sort: sortOf(ctx), limit: sizeOf(ctx), offset: offsetOf(ctx) }, signal);
-  told(page.generated_at);
-  update({ page, shown: wanted, counted: asked });
+  const page = await ctx.read(`${B}/routes`, { ...filter, sort: sortOf(ctx), limit: sizeOf(ctx), offset: offsetOf(ctx) }, signal);
+  update({ page, shown: wanted, counted: asked, filter });
   // Behind the end, because the list has become shorter: back to its last page.
   if (page.items.length === 0 && page.total > 0) {
     ctx.go(here(ctx, filter, { from: Math.floor((page.total - 1) / sizeOf(ctx)) * sizeOf(ctx) }), { replace: true });
@@ -33,12 +35,22 @@ async function load(ctx, signal, update) {
   }
   const chosen = ctx.parameters.get('route');
   if (chosen) await loadDetail(ctx, signal, update, chosen, page);
-  if (!lists || Date.now() - lists.at > 60000) {
-    const [owner, provider, schedule_id] = await Promise.all(['owner', 'provider', 'schedule_id'].map((by) => ctx.api.get(`${B}/routes/summary`, { by, limit: 500 }, signal)));
-    const names = (one) => one.groups.map((group) => group.value).sort();
-    lists = { at: Date.now(), owner: names(owner), provider: names(provider), schedule_id: names(schedule_id) };
-    update({});
-  }
+  nameAll(ctx);
+}
+
+/// Beside the rows, never in front of them, and one after the other.
+async function nameAll(ctx) {
+  if (listing || (lists && Date.now() - lists.at < 60000)) return;
+  listing = true;
+  try {
+    const named = { at: Date.now() };
+    for (const by of ['provider', 'owner', 'schedule_id']) {
+      const summary = await ctx.api.get(`${B}/routes/summary`, { by, limit: 500 });
+      named[by] = summary.groups.map((group) => group.value).sort();
+      lists = { ...lists, ...named };
+      ctx.draw();
+    }
+  } catch { /* The fields work without. */ } finally { listing = false; }
 }
 
 async function loadDetail(ctx, signal, update, id, page) {
@@ -46,12 +58,12 @@ async function loadDetail(ctx, signal, update, id, page) {
   if (!route) { update({ detail: null }); return; }
   if (!page.items.includes(route)) {
     // It has left the list: what is known of it is asked for by what it is.
-    const found = await ctx.api.get(`${B}/routes`, { schedule_id: route.schedule_id, provider: route.provider, owner: route.owner, limit: 50 }, signal);
+    const found = await ctx.read(`${B}/routes`, { schedule_id: route.schedule_id, provider: route.provider, owner: route.owner, limit: 50 }, signal);
     route = found.items.find((one) => one.route_id === id) || route;
   }
   if (ctx.data?.detail?.route?.route_id !== id) update({ detail: { route, records: null } });
   else update({ detail: { ...ctx.data.detail, route } });
-  const history = await ctx.api.get(B, { schedule_id: route.schedule_id, provider: route.provider, limit: 200 }, signal);
+  const history = await ctx.read(B, { schedule_id: route.schedule_id, provider: route.provider, limit: 200 }, signal);
   update({ detail: { route, records: history.items, more: history.next_cursor } });
 }
 
@@ -63,7 +75,7 @@ function filters(ctx, filter) {
       h('option', { value: '' }, 'Any'), values.map((value) => h('option', { value }, name(value)))));
   const text = (term, label) => h('div', { class: 'field' }, h('label', { class: 'label', for: `filter-${term}` }, label),
     h('input', { id: `filter-${term}`, value: filter[term] || '', list: `list-${term}`, maxlength: 200, autocomplete: 'off', spellcheck: 'false', oninput: (event) => set(term, event.target.value.trim(), true) }),
-    h('datalist', { id: `list-${term}` }, (lists?.[term] || []).slice(0, 200).map((value) => h('option', { value }))));
+    still(`list-${term}`, [lists?.[term]], () => h('datalist', { id: `list-${term}` }, (lists?.[term] || []).slice(0, 200).map((value) => h('option', { value })))));
   const known = [...new Set([...(lists?.provider || []), ...(filter.provider ? [filter.provider] : [])])];
   return h('form', { class: 'filters', role: 'search', 'aria-label': 'Filter routes', onsubmit: (event) => event.preventDefault() },
     text('owner', 'Owner'), choice('provider', 'Provider', known, (value) => value), choice('state', 'State', STATES),
@@ -199,6 +211,8 @@ function ready(data, filter) {
 }
 function actions(ctx, data, filter) {
   const counts = ready(data, filter);
+  // For the moment that an answer takes, the numbers of before stay where they are; nothing can be done with them.
+  const known = counts || data.page?.counts;
   const wait = counts ? '' : 'The routes are being counted.';
   const acks = outstanding(filter);
   const escalations = late_(filter);
@@ -206,26 +220,33 @@ function actions(ctx, data, filter) {
   const whyLate = wait || (escalations ? (counts.breached_count ? '' : 'No route that is shown is past its time.') : 'The filter shows no route that is past its time.');
   const whole = narrowed(filter, {});
   const whyAll = wait || (isEmpty(filter) ? 'Filter first: a bulk over everything is not offered.' : !whole || !counts.route_count ? 'No route that is shown waits for an answer.' : '');
-  const number_ = (value) => h('span', { class: 'count' }, counts ? number(value) : '…');
+  const number_ = (value) => h('span', { class: 'count' }, known ? number(value) : '…');
+  const toExport = button(ctx, { key: 'export', label: 'Export Ack Audit…', permission: 'audit.package.create', why: wait || (data.page?.total ? '' : 'There is nothing to export.'), act: () => exportPackage(ctx, filter) });
+  if (ctx.asOf) {
+    return h('div', { class: 'acts', role: 'group', 'aria-label': 'For the routes that were' }, toExport,
+      h('p', { class: 'quiet' }, `${PAST.split('. ')[0]}: nobody can acknowledge, escalate, dismiss or resolve what was. `, h('button', { type: 'button', class: 'linkish', onclick: () => lookAt(ctx, '') }, 'Back to now')));
+  }
   return h('div', { class: 'acts', role: 'group', 'aria-label': 'For the routes that are shown' },
-    button(ctx, { key: 'ack', label: ['Bulk Ack Outstanding', number_(acks ? counts?.outstanding_count : 0)], kind: 'primary', permission: 'drill.ack.bulk', why: whyAck, keys: 'a', act: () => bulk(ctx, acks, 'acknowledged') }),
-    button(ctx, { key: 'esc', label: ['Bulk Escalate Breached', number_(escalations ? counts?.breached_count : 0)], kind: 'danger', permission: 'drill.ack.bulk', why: whyLate, keys: 'e', act: () => bulk(ctx, escalations, 'escalated') }),
+    button(ctx, { key: 'ack', label: ['Bulk Ack Outstanding', number_(acks ? known?.outstanding_count : 0)], kind: 'primary', permission: 'drill.ack.bulk', why: whyAck, keys: 'a', act: () => bulk(ctx, acks, 'acknowledged') }),
+    button(ctx, { key: 'esc', label: ['Bulk Escalate Breached', number_(escalations ? known?.breached_count : 0)], kind: 'danger', permission: 'drill.ack.bulk', why: whyLate, keys: 'e', act: () => bulk(ctx, escalations, 'escalated') }),
     button(ctx, { key: 'dismiss', label: 'Dismiss…', permission: 'drill.ack.bulk', why: whyAll, act: () => bulk(ctx, whole, 'dismissed') }),
     button(ctx, { key: 'resolve', label: 'Resolve…', permission: 'drill.ack.bulk', why: whyAll, act: () => bulk(ctx, whole, 'resolved') }),
-    button(ctx, { key: 'export', label: 'Export Ack Audit…', permission: 'audit.package.create', why: wait || (data.page?.total ? '' : 'There is nothing to export.'), act: () => exportPackage(ctx, filter) }));
+    toExport);
 }
 
 function render(ctx, data) {
   const filter = filterNow(ctx);
-  const counts = ready(data, filter);
+  const page = data.page;
+  const asked = Boolean(page) && data.shown !== askedFor(ctx);
+  const old = asked ? 'old' : null;
   return [
     h('section', { class: 'card', 'aria-label': 'Filter' }, filters(ctx, filter),
-      h('div', { class: 'scope' }, h('p', { id: 'scope', role: 'status' }, data.page && data.shown === askedFor(ctx) ? [h('b', {}, number(data.page.total)), ` ${sentence(filter).replace(/^all /, '')}`] : 'Looking…'),
+      h('div', { class: 'scope' }, h('p', { id: 'scope', role: 'status', class: old }, page ? [h('b', {}, number(page.total)), ` ${sentence(asked ? data.filter : filter).replace(/^all /, '')}`] : 'Looking…'),
         isEmpty(filter) ? null : h('a', { href: here(ctx, {}, { route: null }) }, 'Clear')),
-      counts ? stateBar(counts, (state) => here(ctx, withTerm(filter, 'state', state), { route: null })) : null),
+      page ? h('div', { class: old }, stateBar(page.counts, (state) => here(ctx, withTerm(filter, 'state', state), { route: null }))) : null),
     actions(ctx, data, filter),
     h('div', { class: `split ${data.detail && ctx.parameters.get('route') ? 'open' : ''}` },
-      h('div', { class: data.page && data.shown !== askedFor(ctx) ? 'old' : null, 'aria-busy': data.shown !== askedFor(ctx) ? 'true' : null }, data.page ? [list(ctx, filter, data.page), pager(ctx, filter, data.page)] : waiting()),
+      h('div', { id: 'results', class: old, 'aria-busy': asked || !page ? 'true' : null }, page ? [page.total ? still('routes', [page, data.shown, ctx.parameters.get('route')], () => list(ctx, data.filter, page)) : list(ctx, data.filter, page), page.total ? pager(ctx, filter, page) : null] : waiting()),
       data.detail && ctx.parameters.get('route') ? detail(ctx, filter, data.detail) : null),
   ];
 }

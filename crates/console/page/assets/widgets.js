@@ -38,8 +38,13 @@ const NEEDS = {
   'archive.health.read': 'see archive health', 'archive.health.record': 'store an archive health report',
 };
 
+/// What looks, or makes something of what was; the rest changes what is now.
+const LOOKING = ['audit.package.create', 'archive.health.read'];
+export const PAST = 'You are looking at an earlier state. Go back to now to change something.';
+
 /// Why somebody may not do something now; empty when they may.
 export function barred(ctx, permission, other) {
+  if (ctx.asOf && permission && !LOOKING.includes(permission)) return PAST;
   if (ctx.away) return 'The API cannot be reached, so nothing can be changed now.';
   if (permission && ctx.session && ctx.session.permissions[permission] !== true) {
     return ctx.session.auth_required && !ctx.session.authenticated
@@ -52,6 +57,7 @@ export function barred(ctx, permission, other) {
 /// A button that says why it does nothing when it cannot do anything.
 export function button(ctx, { label, act, permission, why, kind = '', name, keys, key }) {
   const reason = barred(ctx, permission, why);
+  if (reason === PAST) return null;
   const text = name || [label].flat().map((part) => (part instanceof Node ? part.textContent : part)).filter(Boolean).join(' ');
   return h('button', {
     type: 'button', class: `button ${kind}`, 'aria-disabled': reason ? 'true' : null, title: reason || null, key,
@@ -65,11 +71,15 @@ export function errorBox(error, again) {
   const reached = !(error instanceof Unreachable);
   return h('div', { class: 'note is-critical', role: 'alert' }, icon('critical'), h('div', {},
     h('p', {}, capital(sentence(error.message))),
-    error instanceof Refused && error.faults.length > 1 ? h('ul', {}, error.faults.map((fault) => h('li', {}, fault))) : null,
+    error instanceof Refused && error.faults.length > 1 ? h('ul', {}, error.faults.map((fault) => h('li', {}, sentence(fault)))) : null,
     reached && error.requestId ? h('p', { class: 'quiet' }, 'Request ', h('code', {}, error.requestId)) : null,
     again ? h('p', {}, h('button', { type: 'button', class: 'button', onclick: again }, 'Try again')) : null));
 }
-export const sentence = (text) => (/[.!?…]$/.test(text) ? text : `${text}.`);
+/// What the API says, as a person would write it: names in quotation marks, without the path that leads to them.
+export const sentence = (text) => {
+  const plain = text.replace(/`\/?([^`]*)`/g, '“$1”');
+  return /[.!?…]$/.test(plain) ? plain : `${plain}.`;
+};
 
 export const waiting = (text = 'Loading…') => h('div', { class: 'waiting', role: 'status' }, h('span', { class: 'spinner' }), text);
 export const empty = (title, ...more) => h('div', { class: 'empty' }, h('p', { class: 'empty-title' }, title), more);
@@ -86,6 +96,9 @@ export function download(name, text) {
   link.remove();
   setTimeout(() => URL.revokeObjectURL(url), 10000);
 }
+
+/// What a table leaves out is said, and given as a file.
+export const rest = (list, shown, name) => (list.length > shown ? h('p', { class: 'quiet' }, `The first ${shown} of ${list.length.toLocaleString()}. `, h('button', { type: 'button', class: 'linkish', onclick: () => download(name, JSON.stringify(list, null, 2)) }, 'All of them as a file')) : null);
 
 /// A table that becomes a list of cards where it has no room: every cell knows its column's name.
 export function table(caption, columns, rows, { empty: none, id } = {}) {

@@ -1,6 +1,7 @@
 //! What a console asks first: where it is, who it is, whether the service is there.
 
 use actix_web::{HttpRequest, web};
+use cavra_app::App;
 use cavra_domain::time::Timestamp;
 use cavra_rbac::{Access, Caller, Permission};
 use schemars::JsonSchema;
@@ -34,6 +35,8 @@ pub(crate) struct ConsoleConfig {
     pub(crate) approval_rbac: &'static str,
     /// Whether browsers can sign in: `configured` or `disabled`.
     pub(crate) sign_in: &'static str,
+    /// The id of the key that audit packages are signed with; null when they are not signed.
+    pub(crate) signing_key_id: Option<String>,
     /// Origins that browsers may call from.
     pub(crate) cors_origins: Vec<String>,
     /// Names of operations, with their path templates.
@@ -55,6 +58,8 @@ pub(crate) struct Session {
     pub(crate) auth_required: bool,
     /// Who; null when nobody was verified.
     pub(crate) actor: Option<cavra_domain::actor::Actor>,
+    /// The roles that give the actor rights.
+    pub(crate) roles: Vec<String>,
     /// Published rules about approvals that the actor matches. Approvals have no part in this service.
     pub(crate) repository_permissions: Vec<RepositoryPermission>,
     /// What this caller may do: the published flags, and every permission that the routes enforce.
@@ -157,6 +162,7 @@ const fn configured(is: bool) -> &'static str {
 }
 
 pub(crate) async fn config(
+    app: web::Data<App>,
     info: web::Data<ServerInfo>,
     access: web::Data<Access>,
     Query(NoQuery {}): Query<NoQuery>,
@@ -177,6 +183,7 @@ pub(crate) async fn config(
         approval_oidc: configured(oidc),
         approval_rbac: configured(rbac),
         sign_in: configured(sign_in),
+        signing_key_id: app.signing_key_id(),
         cors_origins: info.cors_origins.clone(),
         endpoints,
     }))
@@ -234,6 +241,9 @@ pub(crate) async fn session(
             groups: caller.mapped_groups(),
             ..caller.actor()
         }),
+        roles: verified
+            .map(|caller| caller.roles().into_iter().map(str::to_owned).collect())
+            .unwrap_or_default(),
         repository_permissions: verified.map(repository_permissions).unwrap_or_default(),
         permissions: permissions(caller.as_ref()),
         expires_at: verified.map(|caller| caller.identity().expires_at()),

@@ -53,8 +53,9 @@ pub(crate) async fn history(
     request: HttpRequest,
     Query(query): Query<HistoryQuery>,
 ) -> Answer<HttpResponse> {
+    let as_of = query.as_of()?;
     let (filter, paging) = query.command()?;
-    let page = run(&app, move |app| app.history(&filter, &paging)).await?;
+    let page = run(&app, move |app| app.history_as_of(&filter, &paging, as_of)).await?;
     conditional(&request, &page)
 }
 
@@ -90,8 +91,12 @@ pub(crate) async fn route_summary(
     request: HttpRequest,
     Query(query): Query<SummaryQuery>,
 ) -> Answer<HttpResponse> {
+    let as_of = query.as_of()?;
     let (filter, cycles, by, limit) = query.command()?;
-    let summary = run(&app, move |app| app.route_summary(&filter, cycles, by, limit)).await?;
+    let summary = run(&app, move |app| {
+        app.route_summary(&filter, cycles, by, limit, as_of)
+    })
+    .await?;
     conditional(&request, &summary)
 }
 
@@ -100,8 +105,9 @@ pub(crate) async fn route_trend(
     Permitted(_): Permitted,
     Query(query): Query<RouteTrendQuery>,
 ) -> Answer<web::Json<RouteTrend>> {
+    let as_of = query.as_of()?;
     let (filter, hours, points) = query.command()?;
-    run(&app, move |app| app.route_trend(&filter, hours, points))
+    run(&app, move |app| app.route_trend(&filter, hours, points, as_of))
         .await
         .map(web::Json)
 }

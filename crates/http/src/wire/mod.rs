@@ -836,9 +836,15 @@ pub struct SummaryQuery {
     /// Most groups; 50 when it is left out.
     #[schemars(range(min = 1, max = 500))]
     limit: Option<u64>,
+    /// The counts as they were: an RFC 3339 time, or a position of the log.
+    as_of: Option<String>,
 }
 
 impl SummaryQuery {
+    pub(crate) fn as_of(&self) -> Result<Option<AsOf>, Problem> {
+        as_of("as_of", self.as_of.as_ref())
+    }
+
     pub(crate) fn command(self) -> Result<(RouteFilter, Cycles, SummaryBy, u64), Problem> {
         let mut checks = Checks::default();
         let limit = paging(&mut checks, self.limit, None, None).limit;
@@ -889,9 +895,15 @@ pub struct RouteTrendQuery {
     /// At how many times, both ends included; 25 when it is left out.
     #[schemars(range(min = 2, max = 200))]
     points: Option<u32>,
+    /// The trend as it was then: an RFC 3339 time, or a position of the log.
+    as_of: Option<String>,
 }
 
 impl RouteTrendQuery {
+    pub(crate) fn as_of(&self) -> Result<Option<AsOf>, Problem> {
+        as_of("as_of", self.as_of.as_ref())
+    }
+
     pub(crate) fn command(self) -> Result<(RouteFilter, u32, u32), Problem> {
         let mut checks = Checks::default();
         let (hours, points) = (self.hours.unwrap_or(24), self.points.unwrap_or(25));
@@ -1000,6 +1012,8 @@ pub struct HistoryQuery {
     offset: Option<u64>,
     /// `next_cursor` of an earlier page.
     cursor: Option<String>,
+    /// The history as it was: an RFC 3339 time, or a position of the log.
+    as_of: Option<String>,
 }
 
 /// The statuses that are no acknowledgement state, and that clients filter by all the same (sandbox-ui 2.1).
@@ -1019,6 +1033,10 @@ const STATUSES: [&str; 9] = [
 type Named<'a> = (&'static str, Option<&'a String>, fn(&str) -> HistoryTerm);
 
 impl HistoryQuery {
+    pub(crate) fn as_of(&self) -> Result<Option<AsOf>, Problem> {
+        as_of("as_of", self.as_of.as_ref())
+    }
+
     pub(crate) fn command(self) -> Result<(HistoryFilter, Paging), Problem> {
         let mut checks = Checks::default();
         let paging = paging(&mut checks, self.limit, self.offset, self.cursor);

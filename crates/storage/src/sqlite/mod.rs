@@ -57,6 +57,8 @@ pub struct SqliteStore {
     readers: Readers,
     jobs: Mutex<Option<Sender<Job>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// The earlier state that was last asked for, made anew; evidence is only ever added, so it stays right.
+    past: Mutex<Option<(u64, Connection)>>,
 }
 
 impl fmt::Debug for SqliteStore {
@@ -198,7 +200,22 @@ impl SqliteStore {
             readers,
             jobs: Mutex::new(Some(jobs)),
             writer: Mutex::new(Some(writer)),
+            past: Mutex::default(),
         })
+    }
+
+    /// The state after so many records, in a database of its own.
+    fn replayed(&self, position: u64) -> Result<Connection, StorageError> {
+        // A temporary database, which SQLite keeps in memory or spills to a file of its own; the memory engine has none.
+        let scratch = match &self.readers {
+            Readers::Shared(_) => Connection::open_in_memory()?,
+            Readers::Pool { .. } => Connection::open("")?,
+        };
+        schema::prepare_scratch(&scratch)?;
+        let mut replayed = Ok(());
+        self.read(&mut |tx| replayed = past::replay(tx, position, &scratch))?;
+        replayed?;
+        Ok(scratch)
     }
 
     fn reader(&self) -> Result<Connection, StorageError> {
@@ -262,16 +279,18 @@ impl Store for SqliteStore {
     }
 
     fn read_as_of(&self, position: u64, job: &mut dyn FnMut(&dyn ReadTx)) -> Result<(), StorageError> {
-        // A temporary database, which SQLite keeps in memory or spills to a file of its own; the memory engine has none.
-        let scratch = match &self.readers {
-            Readers::Shared(_) => Connection::open_in_memory()?,
-            Readers::Pool { .. } => Connection::open("")?,
+        // Who looks at an earlier state asks more than one question about it.
+        let mut past = lock(&self.past);
+        let scratch = match past.take() {
+            Some((kept, scratch)) if kept == position => scratch,
+            _ => self.replayed(position)?,
         };
-        schema::prepare_scratch(&scratch)?;
-        let mut replayed = Ok(());
-        self.read(&mut |tx| replayed = past::replay(tx, position, &scratch))?;
-        replayed?;
-        catch_unwind(AssertUnwindSafe(|| job(&Reading::new(&scratch)))).map_err(|_| StorageError::Panicked)
+        catch_unwind(AssertUnwindSafe(|| job(&Reading::new(&scratch))))
+            .map_err(|_| StorageError::Panicked)?;
+        if past::is_small(&scratch)? {
+            *past = Some((position, scratch));
+        }
+        Ok(())
     }
 
     fn write(&self, work: WriteJob) -> Result<(), StorageError> {

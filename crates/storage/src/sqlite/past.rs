@@ -32,3 +32,13 @@ pub(super) fn replay(tx: &dyn ReadTx, position: u64, scratch: &Connection) -> Re
     scratch.execute_batch("COMMIT")?;
     Ok(())
 }
+
+/// The largest earlier state that is kept for the next question about it.
+const KEPT_BYTES: i64 = 256 << 20;
+
+/// Whether a state is small enough to be kept.
+pub(super) fn is_small(scratch: &Connection) -> Result<bool, StorageError> {
+    let pages: i64 = scratch.pragma_query_value(None, "page_count", |row| row.get(0))?;
+    let bytes: i64 = scratch.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    Ok(pages.saturating_mul(bytes) <= KEPT_BYTES)
+}

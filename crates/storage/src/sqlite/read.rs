@@ -24,7 +24,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::append::signed;
 use super::log::StoredTiles;
-use super::routes::{self, BREACHED, COLUMNS, FROM, ID_COLUMN};
+use super::routes::{self, COLUMNS, Condition, DUE, FROM, ID_COLUMN};
 use crate::{
     HistoryQuery, KeptAnswer, KnownPlan, LogHead, ReadTx, RequestName, RouteFacet, RouteKey, RouteQuery,
     StorageError, StoredRecord, Total, Visit,
@@ -70,6 +70,15 @@ fn counted_state<E>(
         .and_then(StateName::parse)
         .map(Some)
         .ok_or_else(unknown)
+}
+
+/// How many of the routes in a state are breached, when the deadline of so many of them has come.
+fn breached(state: Option<StateName>, due: u64) -> u64 {
+    if state.is_some_and(StateName::is_open) {
+        due
+    } else {
+        0
+    }
 }
 
 /// Reads of one transaction.
@@ -189,6 +198,11 @@ impl<'a> Reading<'a> {
                 );
             }
         }
+        if let (RouteKey::Urgency, false, None, Some(limit)) =
+            (query.order.key, query.order.descending, query.after, query.limit)
+        {
+            return self.most_urgent(&condition, query.offset, limit, columns, visit);
+        }
         let limit = query.limit.map_or(Ok(-1), signed)?;
         let rank = if query.order.key == RouteKey::Urgency {
             format!("{} {direction}, ", routes::SETTLED)
@@ -223,6 +237,80 @@ impl<'a> Reading<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A page of the order by urgency. What waits for an answer stands in the index in this order, one state behind the
+    /// other; only where a page reaches behind it, all others are sorted.
+    fn most_urgent(
+        &self,
+        condition: &Condition,
+        offset: u64,
+        limit: u64,
+        columns: &str,
+        visit: &mut dyn FnMut(&Row<'_>) -> Visit,
+    ) -> Result<(), StorageError> {
+        let filter = condition.where_clause();
+        let end = signed(offset.saturating_add(limit))?;
+        let open = routes::OPEN.map(|state| {
+            format!(
+                "SELECT * FROM (SELECT r.deadline_at AS at, r.id AS id FROM route r WHERE {filter} AND {state} \
+                 ORDER BY r.deadline_at, r.id LIMIT {end})"
+            )
+        });
+        let twice: Vec<SqlValue> = [&condition.parameters[..], &condition.parameters[..]].concat();
+        let mut ids = self.ids(
+            &format!(
+                "SELECT id FROM ({}) ORDER BY at, id LIMIT {} OFFSET {}",
+                open.join(" UNION ALL "),
+                signed(limit)?,
+                signed(offset)?
+            ),
+            twice,
+        )?;
+        let found = u64::try_from(ids.len()).unwrap_or(u64::MAX);
+        if found < limit {
+            let skipped = if found > 0 || offset == 0 {
+                0
+            } else {
+                let waiting: u64 = self
+                    .connection
+                    .prepare_cached(&format!(
+                        "SELECT count(*) FROM route r WHERE {filter} AND NOT {}",
+                        routes::SETTLED
+                    ))?
+                    .query_row(params_from_iter(&condition.parameters), |row| row.get(0))?;
+                offset.saturating_sub(waiting)
+            };
+            ids.extend(self.ids(
+                &format!(
+                    "SELECT r.id FROM route r WHERE {filter} AND {} ORDER BY r.deadline_at, r.id LIMIT {} OFFSET {}",
+                    routes::SETTLED,
+                    signed(limit - found)?,
+                    signed(skipped)?
+                ),
+                condition.parameters.clone(),
+            )?);
+        }
+        let mut statement = self
+            .connection
+            .prepare_cached(&format!("SELECT {columns} WHERE r.id = ?"))?;
+        for id in ids {
+            let mut rows = statement.query([id])?;
+            if let Some(row) = rows.next()?
+                && visit(row)?.is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn ids(&self, sql: &str, parameters: Vec<SqlValue>) -> Result<Vec<i64>, StorageError> {
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let ids = statement
+            .query_map(params_from_iter(parameters), |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        Ok(ids)
     }
 
     fn grouped(
@@ -419,7 +507,7 @@ impl ReadTx for Reading<'_> {
     ) -> Result<RouteCounts, StorageError> {
         let condition = routes::condition(filter, cycles, now);
         let sql = format!(
-            "SELECT r.action, r.state, count(*), sum({BREACHED}) FROM route r WHERE {} GROUP BY 1, 2",
+            "SELECT r.action, r.state, count(*), {DUE} FROM route r WHERE {} GROUP BY 1, 2",
             condition.where_clause()
         );
         let mut parameters = vec![SqlValue::Integer(now.micros())];
@@ -429,7 +517,7 @@ impl ReadTx for Reading<'_> {
         let mut counts = RouteCounts::default();
         while let Some(row) = rows.next()? {
             let state = counted_state(row.get_ref(0)?.as_str(), row.get_ref(1)?.as_str())?;
-            counts.add(state, row.get(2)?, row.get(3)?);
+            counts.add(state, row.get(2)?, breached(state, row.get(3)?));
         }
         Ok(counts)
     }
@@ -443,7 +531,7 @@ impl ReadTx for Reading<'_> {
     ) -> Result<BTreeMap<String, RouteCounts>, StorageError> {
         let condition = routes::condition(filter, cycles, now);
         let sql = format!(
-            "SELECT r.{}, r.action, r.state, count(*), sum({BREACHED}) FROM route r WHERE {} GROUP BY 1, 2, 3",
+            "SELECT r.{}, r.action, r.state, count(*), {DUE} FROM route r WHERE {} GROUP BY 1, 2, 3",
             routes::facet(facet),
             condition.where_clause()
         );
@@ -457,7 +545,7 @@ impl ReadTx for Reading<'_> {
             groups
                 .entry(row.get(0)?)
                 .or_default()
-                .add(state, row.get(3)?, row.get(4)?);
+                .add(state, row.get(3)?, breached(state, row.get(4)?));
         }
         Ok(groups)
     }

@@ -109,6 +109,15 @@ pub(super) fn condition(filter: &RouteFilter, cycles: Cycles, now: Timestamp) ->
 /// Whether a route waits for nothing: the first key of the order by urgency.
 pub(super) const SETTLED: &str = "(r.action <> 'deliver' OR r.state NOT IN ('outstanding', 'escalated'))";
 
+/// The states of [`SETTLED`]'s opposite, in SQL; a test holds them against the domain.
+pub(super) const OPEN: [&str; 2] = [
+    "(r.action = 'deliver' AND r.state = 'outstanding')",
+    "(r.action = 'deliver' AND r.state = 'escalated')",
+];
+
+/// How many of the counted routes have a deadline that has come. Whether that matters is a question of their state.
+pub(super) const DUE: &str = "count(*) FILTER (WHERE r.deadline_at <= ?)";
+
 /// What a list is ordered by.
 pub(super) const fn order_key(key: RouteKey) -> &'static str {
     match key {

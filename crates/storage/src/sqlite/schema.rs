@@ -38,6 +38,10 @@ const LADDER: &[Step] = &[
         sql: include_str!("../../migrations/0004_log.sql"),
         fill: super::log::upgrade,
     },
+    Step {
+        sql: include_str!("../../migrations/0005_route_listing.sql"),
+        fill: |_| Ok(()),
+    },
 ];
 
 /// The format that this version writes.

@@ -21,7 +21,9 @@ CREATE INDEX kept_answer_expiry ON kept_answer (expires_at);
 
 CREATE INDEX plan_by_schedule ON plan (schedule_id, created_at, plan_id);
 
-CREATE INDEX route_counted ON route (action, state, deadline_at) WHERE current = 1;
+CREATE INDEX route_counted ON route
+    (action, state, deadline_at, schedule_id, provider_key, owner_haystack, category, owner, current)
+    WHERE current = 1;
 
 CREATE INDEX route_listed ON route (created_at, route_id);
 

@@ -314,6 +314,38 @@ proptest! {
     }
 
     #[test]
+    fn a_page_is_its_part_of_the_whole_list_in_every_order(
+        records in store(),
+        filter in filter(),
+        offset in 0..8_u64,
+        size in 1..6_u64,
+        minute in 0..8_u32,
+    ) {
+        let store = in_memory();
+        append(&store, records, noon());
+        let now = start().plus_minutes(minute);
+        for cycles in [Cycles::Current, Cycles::All] {
+            for key in KEYS {
+                for descending in [false, true] {
+                    let order = RouteOrder { key, descending };
+                    let page = |offset, limit| {
+                        let mut found: Vec<TrackedRoute> = Vec::new();
+                        let query = RouteQuery { offset, order, limit, ..RouteQuery::all(&filter, cycles, now) };
+                        read(&store, |tx| tx.visit_routes(&query, &mut |tracked| {
+                            found.push(tracked);
+                            Ok(ControlFlow::Continue(()))
+                        })).unwrap();
+                        ids(&found)
+                    };
+                    let (from, most) = (usize::try_from(offset).unwrap(), usize::try_from(size).unwrap());
+                    let part: Vec<_> = page(0, None).into_iter().skip(from).take(most).collect();
+                    prop_assert_eq!(page(offset, Some(size)), part, "{:?}", order);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn counts_by_what_routes_have_in_common_add_up(records in store(), filter in filter()) {
         let store = in_memory();
         append(&store, records, noon());

@@ -314,16 +314,17 @@ fn with_anonymous_read_everybody_reads_and_nobody_writes_without_a_token() {
 #[test]
 fn the_flags_of_the_session_equal_what_the_routes_do() {
     let site = Site::start();
-    for groups in [
-        &["auditors"][..],
-        &["commanders"],
-        &["managers"],
-        &["owners"],
-        &["release-operators"],
-        &[],
+    for (groups, roles) in [
+        (&["auditors"][..], &["auditor"][..]),
+        (&["commanders"], &["incident-commander"]),
+        (&["managers", "nobody-mapped-this"], &["release-manager"]),
+        (&["owners"], &["platform-owner"]),
+        (&["release-operators", "auditors"], &["auditor", "operator"]),
+        (&[], &[]),
     ] {
         let token = site.es.sign(&claims("somebody", groups));
         let session = site.send(&Request::get("/console/session").bearer(&token)).ok();
+        assert_eq!(session["roles"], json!(roles), "{groups:?}");
         for operation in operations(&site.server) {
             let Some(permission) = operation.permission else {
                 continue;
