@@ -2,7 +2,7 @@
 //! decisions 7).
 //!
 //! It is made from what is stored and holds the log up to the package's own record, so that asking again gives the
-//! same bytes. It goes through a spool as the package itself does: memory does not feel its size.
+//! same bytes, until a witness signs something that says more. It goes through a spool as the package itself does: memory does not feel its size.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -24,7 +24,7 @@ use cavra_storage::{HistoryCursor, HistoryQuery, LogTiles, ReadTx, StorageError,
 use serde_json::Value;
 use tempfile::SpooledTempFile;
 
-use crate::log::{checkpoint, damaged};
+use crate::log::{Cosigned, checkpoint, damaged, witnessed};
 use crate::package::StoredDocument;
 use crate::{App, AppError};
 
@@ -91,8 +91,8 @@ impl SignedPackage {
 }
 
 impl App {
-    /// The signed form of a stored package; unsigned when there is no key. `consistent_with` is the size of an
-    /// earlier log for which it has to show that nothing was rewritten since.
+    /// The signed form of a stored package, with what witnesses have signed; unsigned when there is no key.
+    /// `consistent_with` is the size of an earlier log for which it has to show that nothing was rewritten since.
     ///
     /// # Errors
     /// [`AppError::NotOurs`] for an imported package, [`AppError::NoSuchSize`], or those of storage.
@@ -101,12 +101,33 @@ impl App {
         package: &StoredDocument,
         consistent_with: Option<u64>,
     ) -> Result<SignedPackage, AppError> {
+        self.sealed(package, consistent_with, Cosigned::AsKnown)
+    }
+
+    /// The same without what witnesses have signed, for an answer that has to stay what it is.
+    ///
+    /// # Errors
+    /// Those of [`App::signed_package`].
+    pub fn signed_package_for_good(
+        &self,
+        package: &StoredDocument,
+        consistent_with: Option<u64>,
+    ) -> Result<SignedPackage, AppError> {
+        self.sealed(package, consistent_with, Cosigned::Never)
+    }
+
+    fn sealed(
+        &self,
+        package: &StoredDocument,
+        consistent_with: Option<u64>,
+        cosigned: Cosigned,
+    ) -> Result<SignedPackage, AppError> {
         let signer = self.settings.signer.as_deref();
         let spool = SpooledTempFile::new(self.settings.spool_bytes);
         let (mut spool, bytes) = self
             .store
             .as_ref()
-            .reading(|tx| write_payload(tx, package, consistent_with, signer, spool))?;
+            .reading(|tx| write_payload(tx, package, consistent_with, signer, cosigned, spool))?;
         let signature = signer.map(|signer| sign(signer, &mut spool, bytes)).transpose()?;
         spool.seek(SeekFrom::Start(0)).map_err(AppError::Spool)?;
         let key = signer.map(|signer| signer.key().verifier());
@@ -239,6 +260,7 @@ fn write_payload(
     package: &StoredDocument,
     consistent_with: Option<u64>,
     signer: Option<&Signer>,
+    cosigned: Cosigned,
     spool: SpooledTempFile,
 ) -> Result<(SpooledTempFile, u64), AppError> {
     let size = package.position;
@@ -300,7 +322,11 @@ fn write_payload(
             Ok(PackedConsistency { size: earlier, proof })
         })
         .collect::<Result<_, StorageError>>()?;
-    let (said, note) = checkpoint(tx, size, signer)?;
+    let (said, note) = checkpoint(tx, size, signer, cosigned)?;
+    let witnessed = match (signer, cosigned) {
+        (Some(signer), Cosigned::AsKnown) => witnessed(tx, size, chosen.until, signer)?,
+        _ => Vec::new(),
+    };
     let summary = payload(&EvidenceKind::AuditPackage, &package.metadata);
     let digest = summary
         .get("package_sha256")
@@ -312,7 +338,7 @@ fn write_payload(
         .map(KeyHistory::entries)
         .unwrap_or_default();
     let (spool, bytes) = writer
-        .finish(&consistency, keys, &note, |record_count, leaf_count| Manifest {
+        .finish(&consistency, keys, &note, &witnessed, |record_count, leaf_count| Manifest {
             audit_id: audit_id(package),
             scope: chosen.scope,
             package_sha256,
