@@ -68,14 +68,14 @@ fn seen(found: &Verification) -> Vec<(String, u64, bool)> {
 
 #[test]
 fn a_package_carries_what_each_witness_signed_when_it_had_seen_the_evidence() {
-    let service = signed_by(1);
-    fill(&service);
     let (first, second) = (witness(1), witness(2));
     let both = [first.witness(), second.witness()];
-    let before = cosign(&service, &first, None);
-    service.clock.forward(1);
-    service.app.acknowledge(answer()).unwrap();
     for scope in [everything(), fraud()] {
+        let service = signed_by(1);
+        fill(&service);
+        let before = cosign(&service, &first, None);
+        service.clock.forward(1);
+        service.app.acknowledge(answer()).unwrap();
         let package = made(&service, scope, Cycles::Current);
         let fresh = envelope(&service, &package);
         assert_eq!(fresh, envelope(&service, &package), "the same bytes each time");
