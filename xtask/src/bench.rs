@@ -75,7 +75,10 @@ pub fn run(
     routes: usize,
     other: Option<&Path>,
 ) -> anyhow::Result<()> {
-    let other = other.map(Path::canonicalize).transpose().context("the other program")?;
+    let other = other
+        .map(Path::canonicalize)
+        .transpose()
+        .context("the other program")?;
     let cargo = |arguments: &[&str]| process::run(process::cargo(workspace.root()).args(arguments));
     cargo(&["build", "--release", "--bin", "cavra"])?;
     cargo(&["build", "--release", "-p", "cavra-storage", "--example", "floor"])?;
@@ -272,7 +275,9 @@ impl Bench {
             }
             let base = self.database(routes)?;
             let other = self.other.clone();
-            let mut other = other.map(|path| against::Against::new(self, &path, routes)).transpose()?;
+            let mut other = other
+                .map(|path| against::Against::new(self, &path, routes))
+                .transpose()?;
             let (mut service, mut floor, mut short) = (Vec::new(), Vec::new(), Vec::new());
             let (mut memory, mut reads, mut bytes): (f64, f64, usize) = (0.0, 0.0, 0);
             for run in 0..runs * 2 {

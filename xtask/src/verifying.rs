@@ -15,19 +15,34 @@ const OTHER_VERIFIER: &str = "docs/verify/cavra_verify.py";
 const MOST_LINES: usize = 500;
 const EXPECTED: &str = "expected.jsonl";
 /// Who changes packages, and writes them where this variable says, in folders of their own.
-const TESTS: [&str; 2] = [
+const TESTS: [&str; 4] = [
     "signed::ten_thousand_changes_of_packages_are_all_found",
+    "signed::an_earlier_package_shows_that_nothing_was_rewritten_since",
+    "signed::without_a_key_packages_say_that_they_are_unsigned",
     "witnesses::every_change_of_what_witnesses_signed_is_found",
 ];
 const VARIABLE: &str = "CAVRA_MUTATIONS";
-/// The folders, what else the verifiers are asked there, and how many packages there are at least.
-const FOLDERS: [(&str, &[&str], usize); 2] = [
-    ("changed", &[], 10_000),
+/// The folders, what the verifiers are asked there, and how many packages there are at least.
+const FOLDERS: [(&str, &[&str], usize); 4] = [
+    ("changed", &["--key", "key.pub"], 10_000),
     (
         "witnessed",
-        &["--witness", "first.pub", "--witness", "second.pub"],
+        &[
+            "--key",
+            "key.pub",
+            "--witness",
+            "first.pub",
+            "--witness",
+            "second.pub",
+        ],
         3_000,
     ),
+    (
+        "previous",
+        &["--key", "key.pub", "--previous", "earlier.json"],
+        10,
+    ),
+    ("unsigned", &[], 3),
 ];
 
 /// Asks the other verifier about every package that the tests have changed, and compares what the two say. Gives the
@@ -65,11 +80,10 @@ fn compare(
     other
         .current_dir(folder)
         .arg(workspace.path(OTHER_VERIFIER))
-        .args(["--key", "key.pub"])
         .args(asked)
         .arg("--")
         .args(ours.keys());
-    // It ends with 1, because most of the packages are wrong.
+    // It ends with 1, because there are wrong packages everywhere.
     let said = other.output().context("cannot run the other verifier")?;
     if said.status.code() != Some(1) {
         bail!(

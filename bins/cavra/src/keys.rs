@@ -169,7 +169,10 @@ pub(crate) fn read_witnesses(paths: &[PathBuf]) -> anyhow::Result<Vec<VerifierKe
             bail!("`{}` is a key, and not one of a witness", path.display());
         }
         if witnesses.contains(&key) {
-            bail!("`{}` has the key of a witness that was given before", path.display());
+            bail!(
+                "`{}` has the key of a witness that was given before",
+                path.display()
+            );
         }
         witnesses.push(key);
     }

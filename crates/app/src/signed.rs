@@ -338,20 +338,26 @@ fn write_payload(
         .map(KeyHistory::entries)
         .unwrap_or_default();
     let (spool, bytes) = writer
-        .finish(&consistency, keys, &note, &witnessed, |record_count, leaf_count| Manifest {
-            audit_id: audit_id(package),
-            scope: chosen.scope,
-            package_sha256,
-            package_bytes: summary
-                .get("package_bytes")
-                .and_then(Value::as_u64)
-                .unwrap_or_default(),
-            record_count,
-            leaf_count,
-            tree_size: size,
-            root: said.root,
-            signed: signer.is_some(),
-        })
+        .finish(
+            &consistency,
+            keys,
+            &note,
+            &witnessed,
+            |record_count, leaf_count| Manifest {
+                audit_id: audit_id(package),
+                scope: chosen.scope,
+                package_sha256,
+                package_bytes: summary
+                    .get("package_bytes")
+                    .and_then(Value::as_u64)
+                    .unwrap_or_default(),
+                record_count,
+                leaf_count,
+                tree_size: size,
+                root: said.root,
+                signed: signer.is_some(),
+            },
+        )
         .map_err(AppError::Spool)?;
     let mut spool = spool
         .into_inner()

@@ -192,7 +192,12 @@ const MOST_IN_FRONT: usize = PIECE_CHARS - PIECE_BYTES;
 
 /// How many bytes a base64 text holds, if it is one.
 fn decoded_length(encoded: &str) -> Option<u64> {
-    let padding = encoded.bytes().rev().take(2).take_while(|byte| *byte == b'=').count();
+    let padding = encoded
+        .bytes()
+        .rev()
+        .take(2)
+        .take_while(|byte| *byte == b'=')
+        .count();
     let length = (encoded.len() / 4 * 3).checked_sub(padding)?;
     if encoded.len().is_multiple_of(4) {
         u64::try_from(length).ok()
@@ -203,11 +208,7 @@ fn decoded_length(encoded: &str) -> Option<u64> {
 
 /// Puts `prefix` and what the base64 text at `from` holds to the beginning of `bytes`, and nothing behind them. What is
 /// written never reaches what is still to be read.
-fn decode_in_place(
-    mut bytes: Vec<u8>,
-    from: Range<usize>,
-    prefix: &[u8],
-) -> Result<Vec<u8>, EnvelopeError> {
+fn decode_in_place(mut bytes: Vec<u8>, from: Range<usize>, prefix: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
     let mut piece = [0; PIECE_BYTES];
     let (mut read, mut written) = (from.start, 0);
     loop {

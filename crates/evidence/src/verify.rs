@@ -372,7 +372,11 @@ impl Records {
             let last = records.opened.last();
             if last.is_some_and(|last| last.leaf.position >= leaf.position) {
                 let element = format!("record {}", leaf.position);
-                return Err(fail(CheckName::Records, element, "it does not stand in log order"));
+                return Err(fail(
+                    CheckName::Records,
+                    element,
+                    "it does not stand in log order",
+                ));
             }
             let value = read_record(&leaf, &unquoted(packed.record))
                 .map_err(|problem| fail(CheckName::Records, format!("record {}", leaf.position), problem))?;
@@ -510,7 +514,8 @@ fn package<'a>(
     {
         return Err(wrong("it is not the text that was recorded"));
     }
-    let package = strict::parse_around(said, "routes").map_err(|_| wrong("it is not a strict JSON object"))?;
+    let package =
+        strict::parse_around(said, "routes").map_err(|_| wrong("it is not a strict JSON object"))?;
     if package.members.get("audit_id").and_then(Value::as_str) != Some(payload.manifest.audit_id.as_str()) {
         return Err(wrong("its text names another package"));
     }
@@ -588,7 +593,12 @@ struct Matched {
 
 /// Whether the evidence in the package is all that it may be made from.
 fn complete(payload: &Packed<'_>, records: &Records, scope: &ScopeOf) -> Result<(), Failure> {
-    let evidence = || records.opened.iter().filter(|record| record.leaf.is_route_evidence());
+    let evidence = || {
+        records
+            .opened
+            .iter()
+            .filter(|record| record.leaf.is_route_evidence())
+    };
     if let Some(late) = evidence().find(|record| record.leaf.position > scope.until) {
         let element = format!("record {}", late.leaf.position);
         return Err(fail(
@@ -600,8 +610,8 @@ fn complete(payload: &Packed<'_>, records: &Records, scope: &ScopeOf) -> Result<
     let newest = evidence().next_back().map_or(0, |record| record.leaf.position);
     if payload.manifest.scope == Scope::Whole {
         for raw in &payload.leaves {
-            let hidden =
-                read_leaf(&unquoted(raw)).filter(|leaf| leaf.is_route_evidence() && leaf.position <= scope.until);
+            let hidden = read_leaf(&unquoted(raw))
+                .filter(|leaf| leaf.is_route_evidence() && leaf.position <= scope.until);
             if let Some(leaf) = hidden {
                 let element = format!("record {}", leaf.position);
                 return Err(fail(

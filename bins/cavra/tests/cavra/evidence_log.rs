@@ -108,7 +108,13 @@ fn a_key_may_come_from_the_environment_or_an_inherited_descriptor() {
     let key = folder.file("key");
     run(&["keys", "generate", "--out", &key, "--name", "log.example.org"]).succeeded();
     let text = std::fs::read_to_string(&key).unwrap();
-    let mut first = cavra(&["api", "--listen", "127.0.0.1:0", "--database", &folder.file("first")]);
+    let mut first = cavra(&[
+        "api",
+        "--listen",
+        "127.0.0.1:0",
+        "--database",
+        &folder.file("first"),
+    ]);
     first.env("CAVRA_SIGNING_KEY", &text);
     // A shell opens the descriptor, as a supervisor would.
     let mut second = std::process::Command::new("sh");
@@ -298,7 +304,9 @@ fn a_package_that_is_fetched_again_shows_what_witnesses_have_seen() {
         &database,
     ])
     .succeeded();
-    let verified = run(&["verify", &made, "--key", &log, "--json"]).succeeded().json();
+    let verified = run(&["verify", &made, "--key", &log, "--json"])
+        .succeeded()
+        .json();
     let path = format!(
         "{B}/acknowledgements/audit-packages/{}",
         verified["audit_id"].as_str().unwrap()
@@ -336,7 +344,8 @@ fn a_package_that_is_fetched_again_shows_what_witnesses_have_seen() {
     let missing = verify(&both);
     assert_eq!(missing.code, Some(1));
     assert!(
-        missing.text().contains("witness-2.example.org+") && missing.text().contains("has signed no checkpoint"),
+        missing.text().contains("witness-2.example.org+")
+            && missing.text().contains("has signed no checkpoint"),
         "{}",
         missing.text()
     );

@@ -18,7 +18,7 @@ use cavra_evidence::dsse::{Envelope, seal};
 use cavra_evidence::leaf::Leaf;
 use cavra_evidence::merkle::{MemoryNodes, inclusion_proof, leaf_hash, root};
 use cavra_evidence::note::{Checkpoint, SigningKey, VerifierKey};
-use cavra_evidence::package::{KeyHistory, PAYLOAD_TYPE, Payload, Scope, Signer};
+use cavra_evidence::package::{KeyHistory, PAYLOAD_TYPE, PackedConsistency, Payload, Scope, Signer};
 use cavra_evidence::verify::{CheckName, Trust, Verdict, Verification, verify, verify_with};
 use cavra_storage::sqlite::SqliteStore;
 use serde_json::{Value, json};
@@ -146,7 +146,20 @@ fn without_a_key_packages_say_that_they_are_unsigned() {
     fill(&service);
     let text = envelope(&service, &made(&service, everything(), Cycles::Current));
     let found = verify(&text, Trust::default());
-    assert_eq!((found.verdict, found.signed_by), (Verdict::ConsistentOnly, None));
+    assert_eq!(
+        (found.verdict, &found.signed_by),
+        (Verdict::ConsistentOnly, &None)
+    );
+    if let Some(mut written) = Written::asked_for("unsigned", &[]) {
+        written.package("unsigned.json", &text, &found);
+        // Signed after all, with a key that it does not name.
+        let signed = sealed(&payload(&text), Some(&key(1)));
+        written.package("signed.json", &signed, &verify(&signed, Trust::default()));
+        let other = signed_by(1);
+        let of_a_key = envelope(&other, &made(&other, everything(), Cycles::Current));
+        written.package("of-a-key.json", &of_a_key, &verify(&of_a_key, Trust::default()));
+        written.finish();
+    }
     let asked = verify(&text, trusting(&key(1).verifier()));
     assert_eq!(asked.failure.unwrap().check, CheckName::Signature);
 }
@@ -201,12 +214,47 @@ fn an_earlier_package_shows_that_nothing_was_rewritten_since() {
     )
     .unwrap();
     fill(&other);
+    let mut wrong = Vec::new();
     for scope in [fraud(), everything()] {
         let elsewhere = envelope(&other, &made(&other, scope, Cycles::Current));
         let rewritten = verify_with(&elsewhere, Some(&first), trusting(&public))
             .failure
             .unwrap();
         assert_eq!(rewritten.check, CheckName::Consistency, "{rewritten:?}");
+        wrong.push(elsewhere);
+    }
+    // The proof is another, or it is not there.
+    for change in [
+        |proofs: &mut Vec<PackedConsistency>| proofs.clear(),
+        |proofs: &mut Vec<PackedConsistency>| drop(proofs.last_mut().unwrap().proof.pop()),
+        |proofs: &mut Vec<PackedConsistency>| proofs.last_mut().unwrap().proof.push(Digest::of("x")),
+        |proofs: &mut Vec<PackedConsistency>| proofs.last_mut().unwrap().proof[0] = Digest::of("x"),
+        |proofs: &mut Vec<PackedConsistency>| proofs.last_mut().unwrap().size -= 1,
+    ] {
+        let mut changed = payload(&second);
+        change(&mut changed.consistency);
+        wrong.push(sealed(&changed, Some(&key(1))));
+    }
+    let mut written = Written::asked_for("previous", &[("key.pub", public.clone())]);
+    let right = [
+        ("earlier.json", &first),
+        ("filtered.json", &second),
+        ("whole.json", &whole),
+    ];
+    let cases = right
+        .into_iter()
+        .map(|(name, package)| (name.to_owned(), package, true));
+    let wrong = (0..).zip(&wrong);
+    let wrong = wrong.map(|(number, package)| (format!("wrong-{number}.json"), package, false));
+    for (name, package, right) in cases.chain(wrong) {
+        let found = verify_with(package, Some(&first), trusting(&public));
+        assert_eq!(found.failure.is_none(), right, "{name}: {:?}", found.failure);
+        if let Some(written) = &mut written {
+            written.package(&name, package, &found);
+        }
+    }
+    if let Some(written) = written {
+        written.finish();
     }
 }
 
@@ -288,7 +336,11 @@ fn what_a_witness_signs_is_served_under_the_checkpoint_that_it_saw() {
     // What a witness signs has the log's name in it: one of another name would never fit.
     let renamed = SigningKey::new("cavra.log/other", &[1; 32]).unwrap();
     let other = text.replacen("cavra.log/test", "cavra.log/other", 1);
-    let elsewhere = format!("{}{}\n", renamed.note(&other), witness.cosign(&other, 1_780_318_000));
+    let elsewhere = format!(
+        "{}{}\n",
+        renamed.note(&other),
+        witness.cosign(&other, 1_780_318_000)
+    );
     for log in [renamed.verifier(), key(1).verifier(), witness.witness()] {
         assert!(
             service

@@ -52,7 +52,10 @@ fn asking(envelope: &[u8], witnesses: &[VerifierKey], needed: Option<usize>) -> 
 }
 
 fn failure(found: Verification) -> Failure {
-    assert_eq!((found.verdict, &found.cosignatures), (Verdict::Failed, &Vec::new()));
+    assert_eq!(
+        (found.verdict, &found.cosignatures),
+        (Verdict::Failed, &Vec::new())
+    );
     found.failure.unwrap()
 }
 
@@ -84,7 +87,10 @@ fn a_package_carries_what_each_witness_signed_when_it_had_seen_the_evidence() {
         assert_eq!(found.failure, None);
         assert_eq!(seen(&found), [("witness-1".to_owned(), before, false)]);
         let late = failure(asking(&fresh, &both[..1], None));
-        assert_eq!((late.check, late.element), (CheckName::Witnesses, both[0].key_id()));
+        assert_eq!(
+            (late.check, late.element),
+            (CheckName::Witnesses, both[0].key_id())
+        );
         assert!(late.problem.contains("came later"), "{}", late.problem);
         let none = failure(asking(&fresh, &both[1..], None));
         assert_eq!(none.element, both[1].key_id());
@@ -145,7 +151,10 @@ fn as_many_witnesses_as_are_needed_are_enough_and_a_wrong_one_never_is() {
     let text = envelope(&service, &package);
     let witnesses = [witness(1).witness(), witness(2).witness()];
     assert_eq!(asking(&text, &witnesses, Some(1)).failure, None);
-    assert_eq!(failure(asking(&text, &witnesses, None)).element, witnesses[1].key_id());
+    assert_eq!(
+        failure(asking(&text, &witnesses, None)).element,
+        witnesses[1].key_id()
+    );
     assert_eq!(
         failure(asking(&text, &witnesses, Some(2))).element,
         witnesses[1].key_id()
@@ -183,11 +192,7 @@ fn nobody_has_seen_a_record_before_it_was_recorded() {
     ] {
         let mut changed = honest.clone();
         changed.witnessed[0].checkpoint += &format!("{}\n", witness(1).cosign(&text, seconds));
-        let found = asking(
-            &sealed(&changed, Some(&key(1))),
-            &[witness(1).witness()],
-            None,
-        );
+        let found = asking(&sealed(&changed, Some(&key(1))), &[witness(1).witness()], None);
         assert_eq!(
             found.verdict == Verdict::Verified,
             right,
@@ -216,7 +221,12 @@ fn note<'a>(payload: &'a mut Payload, numbers: &mut Numbers) -> &'a mut String {
 fn edit(payload: &mut Payload, other: &Payload, numbers: &mut Numbers) {
     let entry = numbers.below(payload.witnessed.len());
     // The log's own line, then a witness's.
-    let place = payload.witnessed[entry].checkpoint.trim_end().rfind('\n').unwrap() + 1;
+    let place = payload.witnessed[entry]
+        .checkpoint
+        .trim_end()
+        .rfind('\n')
+        .unwrap()
+        + 1;
     let line = payload.witnessed[entry].checkpoint[place..].trim_end().to_owned();
     let replace = |payload: &mut Payload, line: &str| {
         let note = &mut payload.witnessed[entry].checkpoint;
@@ -315,7 +325,11 @@ fn every_change_of_what_witnesses_signed_is_found() {
     let mut strangers = payloads[0].clone();
     let text = Note::parse(&strangers.checkpoint).unwrap().text;
     strangers.checkpoint += &format!("{}\n", witness(9).cosign(&text, 0));
-    cases.push(("honest-2.json".to_owned(), sealed(&strangers, Some(&key(1))), true));
+    cases.push((
+        "honest-2.json".to_owned(),
+        sealed(&strangers, Some(&key(1))),
+        true,
+    ));
     let mut numbers = Numbers(7);
     let mut count = 0;
     while count < 3_000 {

@@ -46,7 +46,9 @@ pub(super) struct RawRecord<'a> {
 fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'_>>(raw.get()).ok().map(|Text(text)| text)
+    serde_json::from_str::<Text<'_>>(raw.get())
+        .ok()
+        .map(|Text(text)| text)
 }
 
 /// The text in a JSON string of an opened payload, where every one has been read before.
@@ -59,7 +61,9 @@ impl<'a> Packed<'a> {
     pub(super) fn open(payload: &'a [u8]) -> Result<Self, &'static str> {
         let packed: Self =
             serde_json::from_slice(payload).map_err(|_| "it is not the JSON of a signed audit package")?;
-        let left = packed.written(payload).map_err(|_| "it is not written as a signed audit package is")?;
+        let left = packed
+            .written(payload)
+            .map_err(|_| "it is not written as a signed audit package is")?;
         if !left.is_empty() {
             return Err("it is not written as a signed audit package is");
         }

@@ -60,7 +60,8 @@ impl Checkpoints {
             others: Vec::new(),
         };
         for (number, packed) in payload.witnessed.iter().enumerate() {
-            let wrong = |problem: String| fail(CheckName::Checkpoint, format!("witnessed[{number}]"), problem);
+            let wrong =
+                |problem: String| fail(CheckName::Checkpoint, format!("witnessed[{number}]"), problem);
             let other = signed(&packed.checkpoint, keys).map_err(wrong)?;
             let (size, own) = (other.checkpoint.size, &checkpoints.own.checkpoint);
             let before = checkpoints.others.last().map_or(0, |last| last.checkpoint.size);
@@ -92,7 +93,10 @@ impl Checkpoints {
         keys: &KeyHistory,
         records: &[OpenRecord],
     ) -> Result<Vec<Cosignature>, Failure> {
-        let evidence = records.iter().rev().find(|record| record.leaf.is_route_evidence());
+        let evidence = records
+            .iter()
+            .rev()
+            .find(|record| record.leaf.is_route_evidence());
         let newest = evidence.map_or(0, |record| record.leaf.position);
         let mut checked: Vec<Cosignature> = Vec::new();
         let mut missing: Vec<Failure> = Vec::new();

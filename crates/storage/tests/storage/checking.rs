@@ -555,8 +555,13 @@ fn mutation(numbers: &mut Numbers, texts: &[String]) -> String {
             )
         }
         // A piece of a package or of a bulk's outcomes is cut, or gone.
-        12 if bit == 1 => "DELETE FROM package_chunk WHERE piece = (SELECT max(piece) FROM package_chunk)".to_owned(),
-        12 => format!("UPDATE package_chunk SET bytes = substr(bytes, 1, length(bytes) - {})", byte % 9 + 1),
+        12 if bit == 1 => {
+            "DELETE FROM package_chunk WHERE piece = (SELECT max(piece) FROM package_chunk)".to_owned()
+        }
+        12 => format!(
+            "UPDATE package_chunk SET bytes = substr(bytes, 1, length(bytes) - {})",
+            byte % 9 + 1
+        ),
         _ => format!(
             "UPDATE log_tile SET hashes = CAST(substr(hashes, 1, {place}) || x'{byte:02x}{bit:02x}' || \
              substr(hashes, {place} + 3) AS BLOB)",
