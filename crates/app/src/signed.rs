@@ -19,7 +19,7 @@ use cavra_evidence::package::{
     KeyHistory, Manifest, PAYLOAD_TYPE, PackedConsistency, PackedRecord, PayloadWriter, Scope, Signer,
     schedules, scope_of,
 };
-use cavra_evidence::tiles::TileNodes;
+use cavra_evidence::tiles::{TileNodes, Tiles};
 use cavra_storage::{HistoryCursor, HistoryQuery, LogTiles, ReadTx, StorageError, StoredRecord, unpack};
 use serde_json::Value;
 use tempfile::SpooledTempFile;
@@ -315,13 +315,7 @@ fn write_payload(
             sizes.extend(earlier_packages(tx, package)?);
         }
     }
-    let consistency: Vec<PackedConsistency> = sizes
-        .into_iter()
-        .map(|earlier| {
-            let proof = merkle::consistency_proof(&nodes, earlier, size).map_err(damaged)?;
-            Ok(PackedConsistency { size: earlier, proof })
-        })
-        .collect::<Result<_, StorageError>>()?;
+    let consistency = consistency(&nodes, sizes, size)?;
     let (said, note) = checkpoint(tx, size, signer, cosigned)?;
     let witnessed = match (signer, cosigned) {
         (Some(signer), Cosigned::AsKnown) => witnessed(tx, size, chosen.until, signer)?,
@@ -364,6 +358,19 @@ fn write_payload(
         .map_err(|error| AppError::Spool(error.into_error()))?;
     spool.flush().map_err(AppError::Spool)?;
     Ok((spool, bytes))
+}
+
+/// The proofs that the log of each of these sizes is the beginning of the log of `size`.
+fn consistency<T: Tiles<Error = StorageError>>(
+    nodes: &TileNodes<'_, T>,
+    sizes: BTreeSet<u64>,
+    size: u64,
+) -> Result<Vec<PackedConsistency>, StorageError> {
+    let proof = |earlier| {
+        let proof = merkle::consistency_proof(nodes, earlier, size).map_err(damaged)?;
+        Ok(PackedConsistency { size: earlier, proof })
+    };
+    sizes.into_iter().map(proof).collect()
 }
 
 /// Visits the records from behind `after` up to `until`.

@@ -347,12 +347,48 @@ mod tests {
 
     #[test]
     fn an_envelope_is_read_back_and_verifies_with_its_key_only() {
+        let message = Message::open(sealed(Some(&key(1)))).unwrap();
+        assert_eq!(message.payload(), b"hello world");
+        assert_eq!(message.payload_type(), "http://example.com/HelloWorld");
+        assert!(message.signed_by(&key(1).verifier()));
+        assert!(!message.signed_by(&key(2).verifier()));
+        let unsigned = Message::open(sealed(None)).unwrap();
+        assert!(unsigned.signature_count() == 0 && !unsigned.signed_by(&key(1).verifier()));
         let envelope = Envelope::parse(&sealed(Some(&key(1)))).unwrap();
-        assert_eq!(envelope.payload, b"hello world");
-        assert!(envelope.signed_by(&key(1).verifier()));
-        assert!(!envelope.signed_by(&key(2).verifier()));
-        let unsigned = Envelope::parse(&sealed(None)).unwrap();
-        assert!(unsigned.signatures.is_empty() && !unsigned.signed_by(&key(1).verifier()));
+        assert_eq!(
+            (envelope.payload, envelope.signatures.len()),
+            (b"hello world".to_vec(), 1)
+        );
+    }
+
+    #[test]
+    fn a_payload_of_any_length_and_spelling_is_decoded_where_it_lies() {
+        for length in [0, 1, 2, 3, 100, 12_287, 12_288, 12_289, 12_290, 24_576, 50_001] {
+            let payload: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
+            for payload_type in ["", "a", &"t".repeat(5_000)] {
+                let mut text = Vec::new();
+                seal(payload_type, &payload, Some(&key(1)), &mut text).unwrap();
+                let message = Message::open(text.clone()).unwrap();
+                assert_eq!(message.payload(), payload, "{length}");
+                assert!(message.signed_by(&key(1).verifier()));
+                if length > 0 {
+                    // Its first character as an escape.
+                    let text = String::from_utf8(text).unwrap();
+                    let place = text.find(":\"").unwrap() + 2;
+                    let escaped = format!(
+                        "{}\\u{:04x}{}",
+                        &text[..place],
+                        text.as_bytes()[place],
+                        &text[place + 1..]
+                    );
+                    assert_eq!(Message::open(escaped.into_bytes()), Ok(message));
+                }
+            }
+        }
+        // Padding belongs to the end, also where one piece ends and the next begins.
+        let inside = format!("{}A={}AA==", "A".repeat(PIECE_CHARS - 2), "A".repeat(4));
+        let text = format!(r#"{{"payload":"{inside}","payloadType":"a","signatures":[]}}"#);
+        assert_eq!(Message::open(text.into_bytes()), Err(EnvelopeError::Base64));
     }
 
     #[test]
@@ -394,7 +430,7 @@ mod tests {
             let mut text = sealed(Some(&key(1)));
             let place = at.index(text.len());
             text[place] ^= 1 << bit;
-            let verified = Envelope::parse(&text).is_ok_and(|envelope| envelope.signed_by(&key(1).verifier()));
+            let verified = Message::open(text).is_ok_and(|message| message.signed_by(&key(1).verifier()));
             prop_assert!(!verified);
         }
     }

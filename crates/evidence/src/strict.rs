@@ -186,21 +186,17 @@ pub fn parse_around<'a>(text: &'a str, name: &str) -> Result<Around<'a>, StrictE
         node.deserialize(&mut reader)
             .map_err(|error| trail.explain(&error))
     };
-    match serde_json::from_str::<Vec<&RawValue>>(member.get()) {
-        Ok(list) => {
-            for element in &list {
-                inside(element.get(), 2)?;
-            }
-            Ok(Around {
-                members,
-                list: Some(list),
-            })
-        }
-        Err(_) => {
-            members.insert(name.to_owned(), inside(member.get(), 1)?);
-            Ok(Around { members, list: None })
-        }
+    let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(member.get()) else {
+        members.insert(name.to_owned(), inside(member.get(), 1)?);
+        return Ok(Around { members, list: None });
+    };
+    for element in &list {
+        inside(element.get(), 2)?;
     }
+    Ok(Around {
+        members,
+        list: Some(list),
+    })
 }
 
 /// Reads the object of [`parse_around`].

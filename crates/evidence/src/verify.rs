@@ -493,12 +493,12 @@ fn package<'a>(
     checkpoint: &Checkpoint,
 ) -> Result<Around<'a>, Failure> {
     let wrong = |problem: &str| whole(CheckName::Package, problem);
-    let is_own = |record: &&OpenRecord| {
+    let is_own = |record: &OpenRecord| {
         record.leaf.position == checkpoint.size
             && !record.leaf.imported
             && EvidenceKind::of(&record.leaf.kind) == EvidenceKind::AuditPackage
     };
-    if records.opened.last().filter(is_own).is_none() {
+    if !records.opened.last().is_some_and(is_own) {
         return Err(wrong("its own record is not the newest of the log"));
     }
     let own = &records.own;

@@ -226,7 +226,7 @@ fn an_earlier_package_shows_that_nothing_was_rewritten_since() {
     // The proof is another, or it is not there.
     for change in [
         |proofs: &mut Vec<PackedConsistency>| proofs.clear(),
-        |proofs: &mut Vec<PackedConsistency>| drop(proofs.last_mut().unwrap().proof.pop()),
+        |proofs: &mut Vec<PackedConsistency>| proofs.last_mut().unwrap().proof.truncate(1),
         |proofs: &mut Vec<PackedConsistency>| proofs.last_mut().unwrap().proof.push(Digest::of("x")),
         |proofs: &mut Vec<PackedConsistency>| proofs.last_mut().unwrap().proof[0] = Digest::of("x"),
         |proofs: &mut Vec<PackedConsistency>| proofs.last_mut().unwrap().size -= 1,

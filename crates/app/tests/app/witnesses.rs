@@ -1,5 +1,7 @@
 //! What witnesses have signed, inside packages: it is carried, checked, and no change of it goes unnoticed.
 
+use std::fmt::{Display, Write as _};
+
 use cavra_app::acknowledge::Acknowledge;
 use cavra_app::as_of::AsOf;
 use cavra_domain::acknowledgement::AckState;
@@ -34,6 +36,11 @@ fn cosign(service: &Service, witness: &SigningKey, size: Option<u64>) -> u64 {
         .app
         .add_cosignatures(&note, &key(1).verifier(), &[witness.witness()])
         .unwrap()
+}
+
+/// One more line under a note.
+fn under(note: &mut String, line: &impl Display) {
+    writeln!(note, "{line}").unwrap();
 }
 
 fn answer() -> Acknowledge {
@@ -163,7 +170,7 @@ fn as_many_witnesses_as_are_needed_are_enough_and_a_wrong_one_never_is() {
     let mut forged = payload(&text);
     let note = &mut forged.witnessed[0].checkpoint;
     let line = witness(2).cosign("something else\n", now(&service));
-    *note += &format!("{line}\n");
+    under(note, &line);
     let wrong = failure(asking(&sealed(&forged, Some(&key(1))), &witnesses, Some(1)));
     assert_eq!(
         (wrong.check, wrong.element),
@@ -191,7 +198,10 @@ fn nobody_has_seen_a_record_before_it_was_recorded() {
         (u64::MAX, false),
     ] {
         let mut changed = honest.clone();
-        changed.witnessed[0].checkpoint += &format!("{}\n", witness(1).cosign(&text, seconds));
+        under(
+            &mut changed.witnessed[0].checkpoint,
+            &witness(1).cosign(&text, seconds),
+        );
         let found = asking(&sealed(&changed, Some(&key(1))), &[witness(1).witness()], None);
         assert_eq!(
             found.verdict == Verdict::Verified,
@@ -250,7 +260,7 @@ fn edit(payload: &mut Payload, other: &Payload, numbers: &mut Numbers) {
             let encoded = line.rsplit(' ').next().unwrap();
             replace(payload, &format!("— {name} {encoded}"));
         }
-        6 => payload.witnessed[entry].checkpoint += &format!("{line}\n"),
+        6 => under(&mut payload.witnessed[entry].checkpoint, &line),
         // Somebody else signs in the witness's name.
         7 => {
             let name = NoteSignature::parse(&line).unwrap().name;
@@ -261,7 +271,7 @@ fn edit(payload: &mut Payload, other: &Payload, numbers: &mut Numbers) {
         // The line stands under another checkpoint.
         8 => {
             payload.witnessed[entry].checkpoint.truncate(place);
-            payload.checkpoint += &format!("{line}\n");
+            under(&mut payload.checkpoint, &line);
         }
         // The checkpoint, its place, its proof.
         9 => flip(note(payload, numbers), numbers),
@@ -324,7 +334,7 @@ fn every_change_of_what_witnesses_signed_is_found() {
     // Somebody else has signed as well, whom nobody asked for.
     let mut strangers = payloads[0].clone();
     let text = Note::parse(&strangers.checkpoint).unwrap().text;
-    strangers.checkpoint += &format!("{}\n", witness(9).cosign(&text, 0));
+    under(&mut strangers.checkpoint, &witness(9).cosign(&text, 0));
     cases.push((
         "honest-2.json".to_owned(),
         sealed(&strangers, Some(&key(1))),
