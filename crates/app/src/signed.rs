@@ -91,8 +91,8 @@ impl SignedPackage {
 }
 
 impl App {
-    /// The signed form of a stored package, with what witnesses have signed; unsigned when there is no key.
-    /// `consistent_with` is the size of an earlier log for which it has to show that nothing was rewritten since.
+    /// The signed form of a stored package; unsigned when there is no key. `consistent_with` is the size of an
+    /// earlier log for which it has to show that nothing was rewritten since. What witnesses have signed is in it.
     ///
     /// # Errors
     /// [`AppError::NotOurs`] for an imported package, [`AppError::NoSuchSize`], or those of storage.

@@ -9,7 +9,7 @@ use cavra_app::package::StoredDocument;
 use cavra_domain::id::{AcknowledgementId, AuditId, BulkId};
 use futures_util::stream;
 
-use super::{Answer, aside, given_document, holds, is_keyed, not_modified, pieces, run};
+use super::{Answer, aside, given_document, holds, not_modified, pieces, run};
 use crate::context::{Minimal, PREFERENCE_APPLIED};
 use crate::error::{Code, Problem};
 use crate::extract::{Json, Permitted, Query};
@@ -184,7 +184,7 @@ async fn envelope(
     consistent_with: Option<u64>,
 ) -> Answer<HttpResponse> {
     // An answer under a key is given again byte for byte, whatever witnesses sign meanwhile.
-    let keyed = is_keyed();
+    let keyed = super::is_keyed();
     let signed = aside(&app, move |app| {
         if keyed {
             app.signed_package_for_good(&package, consistent_with)

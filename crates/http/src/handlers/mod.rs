@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 
 use actix_web::body::BoxBody;
 use actix_web::error::BlockingError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
-use cavra_app::once::{GivenAnswer, KeyedRequest, RequestDigest};
+use cavra_app::once::{GivenAnswer, RequestDigest};
 use cavra_app::package::StoredDocument;
 use cavra_app::text::LongText;
 use cavra_app::{App, AppError};
@@ -33,21 +32,13 @@ pub(crate) mod sign_in;
 /// What a handler gives back.
 pub(crate) type Answer<T> = Result<T, actix_web::Error>;
 
-fn keyed() -> Option<Arc<KeyedRequest>> {
-    REQUEST.try_with(|request| request.keyed()).ok().flatten()
-}
-
-/// Whether this request came with an idempotency key.
-pub(crate) fn is_keyed() -> bool {
-    keyed().is_some()
-}
-
 /// Runs a use case off the async threads. A request with a key that was answered before ends here.
 pub(crate) async fn run<T: Send + 'static>(
     app: &web::Data<App>,
     job: impl FnOnce(&App) -> Result<T, AppError> + Send + 'static,
 ) -> Answer<T> {
-    let app = match keyed() {
+    let keyed = REQUEST.try_with(|request| request.keyed()).ok().flatten();
+    let app = match keyed {
         Some(keyed) => app.for_request(keyed),
         None => App::clone(app),
     };
@@ -144,6 +135,13 @@ pub(crate) async fn given_document(
         (KEY_EXPIRES, expires),
     ];
     Ok((document, headers))
+}
+
+/// Whether this request came with an idempotency key: its answer has to stay what it is.
+pub(crate) fn is_keyed() -> bool {
+    REQUEST
+        .try_with(|request| request.keyed())
+        .is_ok_and(|keyed| keyed.is_some())
 }
 
 /// A piece that is being read, and the text behind it.
