@@ -63,8 +63,9 @@ struct Bench {
     folder: PathBuf,
     root: PathBuf,
     rows: String,
-    /// Another release of this program, that does the bulks in turn with this one.
+    /// Another release of this program, that does the bulks in turn with this one, and what came of it.
     other: Option<PathBuf>,
+    against: String,
 }
 
 /// Builds, compares, prints.
@@ -95,6 +96,7 @@ pub fn run(
         root: workspace.root().to_owned(),
         rows: String::new(),
         other,
+        against: String::new(),
     };
     let wanted = |one: What| what == one || (what == What::All && one != What::Load);
     if wanted(What::Bulk) {
@@ -118,6 +120,7 @@ pub fn run(
     println!("\n{}", machine()?);
     println!("Durability: SQLite in WAL mode, synchronous=FULL, on both sides.\n");
     print!("{}", bench.rows);
+    print!("{}", against::table(bench.other.as_deref(), &bench.against));
     if wanted(What::Domain) {
         cargo(&["bench", "-p", "cavra-domain", "--bench", "domain"])?;
         print!("\n{}", domain(workspace.target())?);
@@ -323,7 +326,7 @@ impl Bench {
                 note,
             );
             if let Some(other) = other {
-                other.rows(self, &format!("bulk of {name} by filter"), &service, &short);
+                self.against += &other.rows(&format!("bulk of {name} by filter"), &service, &short);
             }
             points.push(plot::Point {
                 routes,

@@ -46,8 +46,9 @@ impl Against {
         Ok(())
     }
 
-    /// The rows that hold this program against the other.
-    pub(super) fn rows(&self, bench: &mut Bench, name: &str, whole: &[Took], short: &[Took]) {
+    /// The rows that hold this program, whole answers and short ones, against the other.
+    pub(super) fn rows(&self, name: &str, whole: &[Took], short: &[Took]) -> String {
+        let mut rows = String::new();
         for (what, ours, theirs) in [
             (name.to_owned(), whole, &self.whole),
             (format!("{name}, short answer"), short, &self.short),
@@ -55,18 +56,23 @@ impl Against {
             let of = |took: &[Took], what: fn(&Took) -> f64| median(took.iter().map(what).collect());
             let wall = [ours, theirs].map(|took| of(took, |took| took.wall));
             let processor = [ours, theirs].map(|took| of(took, |took| took.processor));
-            bench.row(
-                &format!("{what}, against `{}`", self.program.display()),
-                &shown(wall[0]),
-                &shown(wall[1]),
-                &format!("{:.2}", wall[0] / wall[1]),
-                &format!(
-                    "the floor is the other program; processor time {} and {}, {:.2} times the other's",
-                    shown(processor[0]),
-                    shown(processor[1]),
-                    processor[0] / processor[1]
-                ),
-            );
+            let cells = [wall, processor]
+                .map(|[ours, theirs]| format!("{} | {} | {:.2}", shown(ours), shown(theirs), ours / theirs));
+            let row = format!("| {what} | {} |\n", cells.join(" | "));
+            print!("{row}");
+            rows.push_str(&row);
         }
+        rows
     }
+}
+
+/// These rows as a table.
+pub(super) fn table(program: Option<&Path>, rows: &str) -> String {
+    program.map_or_else(String::new, |program| {
+        format!(
+            "\nAgainst `{}`, in turn:\n\n| what | this | the other | ratio | this, processor time | the other | ratio \
+             |\n| --- | --- | --- | --- | --- | --- | --- |\n{rows}",
+            program.display()
+        )
+    })
 }
