@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Verify signed CAVRA audit packages offline. Independent of the service: Python's library and `cryptography` only.
 
-    cavra_verify.py PACKAGE... [--key FILE] [--previous PACKAGE]
+    cavra_verify.py PACKAGE... [--key FILE] [--previous PACKAGE] [--witness FILE]... [--witnesses COUNT]
 
 It prints one JSON object per package, with the checks and elements of `cavra verify`; FORMAT.md describes the format.
 Exit codes: 0 everything that was asked for was checked and is right, 1 something is wrong, 2 a file cannot be read.
@@ -11,7 +11,6 @@ from bisect import insort
 from datetime import datetime, timedelta, timezone
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 PAYLOAD_TYPE = "application/vnd.cavra.audit-package+json"
 SCHEMA, UNSIGNED = "cavra.signed-audit-package.v1", "cavra.unsigned"
 PLAN = "go-backend-rollback-drill-notification-plan"
@@ -20,38 +19,33 @@ PACKAGE = "go-backend-rollback-drill-acknowledgement-audit-package"
 STATES, EPOCH = ["acknowledged", "dismissed", "escalated", "resolved"], datetime(1970, 1, 1, tzinfo=timezone.utc)
 CATEGORIES = ["deliver", "maintenance_window", "owner_calendar", "healthy_schedule", "other"]
 TERMS = ["schedule_id", "owner", "provider", "state", "action", "category", "breached"]
-
-class At: """What is being checked, as check and element: whatever goes wrong is that element's fault."""
+class At: check = element = "arguments"  # What is being checked: whatever goes wrong is that element's fault
 def at(check, element=None): At.check, At.element = check, element or check
 def need(*holds):
     if not all(holds): raise ValueError(f"wrong at {At.element}")
 
 # --- JSON, digests, times ------------------------------------------------------------------------------------------
 def once(pairs):
-    need(len(dict(pairs)) == len(pairs))
-    return dict(pairs)
+    return need(len(dict(pairs)) == len(pairs)) or dict(pairs)
 def refuse(constant): raise ValueError(f"{constant} is no JSON")
 def read_json(text_):
     value = json.loads(text_, object_pairs_hook=once, parse_constant=refuse)
     # Encoding refuses lone surrogates.
     if re.search(r"\\u[dD][89a-fA-F]", text_): json.dumps(value, ensure_ascii=False).encode("utf-8")
     return value
-def strict(value, depth=0):
-    """Whether a value has a canonical form here: safe numbers, at most 64 levels."""
+def strict(value, depth=0):  # Whether a value has a canonical form here: safe numbers, at most 64 levels
     if isinstance(value, (dict, list)):
         items = value.values() if isinstance(value, dict) else value
         return depth < 64 and all(strict(one, depth + 1) for one in items)
     return isinstance(value, (str, bool)) or value is None or abs(value) <= 2**53 - 1
-def number(value):
-    """A float of at most 2^53 as ECMAScript writes it."""
+def number(value):  # A float of at most 2^53 as ECMAScript writes it
     digits, _, exponent = repr(value).partition("e")
     if value == int(value): return str(int(value))
     if not exponent: return digits
     if int(exponent) < -6: return f"{digits}e{int(exponent)}"
     sign, digits = ("-", digits[1:]) if digits[0] == "-" else ("", digits)
     return f"{sign}0.{'0' * (-int(exponent) - 1)}{digits.replace('.', '')}"
-def canonical(value):
-    """RFC 8785."""
+def canonical(value):  # RFC 8785
     if isinstance(value, dict):
         order = sorted(value, key=lambda key: key.encode("utf-16-be"))
         return "{" + ",".join(canonical(key) + ":" + canonical(value[key]) for key in order) + "}"
@@ -61,16 +55,13 @@ def compact(value): return json.dumps(value, ensure_ascii=False, separators=(","
 def sha256(data): return hashlib.sha256(data).digest()
 def unbase64(text_):
     data = base64.b64decode(text_.encode("ascii"), validate=True)
-    need(base64.b64encode(data).decode() == text_)
-    return data
+    return need(base64.b64encode(data).decode() == text_) or data
 RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-def micros(text_, published=False):
-    """Microseconds since 1970. A published time may lack its offset; it is UTC then."""
+def micros(text_, published=False):  # Microseconds since 1970. A published time may lack its offset; it is UTC then
     text_ = text_.strip() if published else text_
     match = RFC3339.fullmatch(text_) or (published and RFC3339.fullmatch(text_ + "Z"))
     day, clock, fraction, zone = match.groups()
-    zone = "+00:00" if zone in "Zz" else zone
-    whole = datetime.fromisoformat(f"{day}T{clock}{zone}") - EPOCH
+    whole = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone in 'Zz' else zone}") - EPOCH
     return whole // timedelta(microseconds=1) + int(((fraction or "") + "000000")[:6])
 LATEST = micros("9999-12-31T23:59:59.999999Z")
 def time_text(at_):
@@ -78,44 +69,50 @@ def time_text(at_):
     return f"{moment.year:04}-{moment:%m-%dT%H:%M:%S}.{moment.microsecond:06}Z"
 
 # --- Keys, notes, the tree -----------------------------------------------------------------------------------------
-class Key:
-    """A public key, NAME+HASH+BASE64."""
+def is_name(name): return 0 < len(name) <= 200 and not re.search(r"[\s\x00-\x1f\x7f-\x9f+]", name)
+class Key:  # A public key, NAME+HASH+BASE64
     def __init__(self, text_):
         self.text = text_.strip()
         self.name, self.hash, encoded = self.text.split("+", 2)
         data = unbase64(encoded)
-        need(0 < len(self.name) <= 200, self.name.isprintable(), not re.search(r"\s", self.name))
-        need(len(data) == 33, data[0] == 1, self.hash == sha256(self.name.encode() + b"\n" + data)[:4].hex())
+        need(is_name(self.name), len(data) == 33, data[0] in (1, 4))
+        need(self.hash == sha256(self.name.encode() + b"\n" + data)[:4].hex())
         self.id, self.public = f"{self.name}+{self.hash}", Ed25519PublicKey.from_public_bytes(data[1:])
+        self.is_witness = data[0] == 4
     def verifies(self, message, signature):
         try: self.public.verify(signature, message)
         except InvalidSignature: return False
         return True
-def read_note(note):
-    """Text and signatures [(name, key hash, signature)] of a signed note."""
-    split_ = note.rfind("\n\n")
+def read_note(note):  # Text and signatures [(key id, signature)] of a signed note
     need(note.endswith("\n"), len(note) > 1)
+    split_, signatures = note.rfind("\n\n"), []
     if split_ < 0: return note, []
-    signatures = []
     for line in note[split_ + 2 : -1].split("\n"):
         dash, name, encoded = line.split(" ", 2)
-        data = unbase64(encoded)
-        need(dash == "\u2014", 0 < len(name) <= 200, "+" not in name, len(data) >= 4)
-        signatures.append((name, data[:4].hex(), data[4:]))
+        need(len(data := unbase64(encoded)) >= 4, dash == "\u2014", is_name(name))
+        signatures.append((f"{name}+{data[:4].hex()}", data[4:]))
     return note[: split_ + 1], signatures
-def note_signed(note, key):
+def signatures_of(note, key):
     text_, signatures = read_note(note)
-    own = [signature for name, hash_, signature in signatures if (name, hash_) == (key.name, key.hash)]
+    return text_, [signature for id_, signature in signatures if id_ == key.id]
+def note_signed(note, key):
+    text_, own = signatures_of(note, key)
     return len(own) == 1 and key.verifies(text_.encode(), own[0])
+def cosigned(note, witness):
+    """When the witness has signed (C2SP tlog-cosignature), in microseconds; None when it has not."""
+    text_, own = signatures_of(note, witness)
+    if not own: return None
+    time = int.from_bytes(own[0][:8], "big")
+    need(len(own) == 1, witness.verifies(f"cosignature/v1\ntime {time}\n{text_}".encode(), own[0][8:]))
+    return need(time <= LATEST // 1_000_000) or time * 1_000_000
 def leaf_hash(text_): return sha256(b"\0" + text_.encode())
+def unhex(proof): return [bytes.fromhex(one) for one in proof]
 def node_hash(left, right): return sha256(b"\1" + left + right)
 def half(size): return 1 << (size - 1).bit_length() - 1
-def root_of(leaves):
-    """RFC 9162 2.1.1."""
+def root_of(leaves):  # RFC 9162 2.1.1
     if len(leaves) < 2: return leaves[0] if leaves else sha256(b"")
     return node_hash(root_of(leaves[: half(len(leaves))]), root_of(leaves[half(len(leaves)) :]))
-def included(leaf, index, size, proof):
-    """The root that an inclusion proof (RFC 9162 2.1.3) leads to, from the top down."""
+def included(leaf, index, size, proof):  # The root that an inclusion proof (RFC 9162 2.1.3) leads to, from the top down
     need(index < size, bool(proof) == (size > 1))
     if size == 1: return leaf
     middle, *below = half(size), *proof[:-1]
@@ -142,20 +139,17 @@ def normalised(name): return name.strip().lower().replace("-", "_")
 def caseless(name): return "".join(letter.lower() for letter in name).replace("\u03c2", "\u03c3")
 def choice(value, allowed):
     value = normalised(value) if value not in (None, "") else allowed[0]
-    need(value in allowed)
-    return value
+    return need(value in allowed) or value
 def minutes(value):
     if isinstance(value, str): value = int(value.strip()) if re.fullmatch(r"[+-]?\d+", value.strip(), re.ASCII) else 0
     elif isinstance(value, bool) or not isinstance(value, (int, float)): value = 0
     return int(value) if int(value) > 0 else 60
-def route_id(plan_id, created_at, key, owner):
-    """A UUIDv7 whose random bits are a digest of what makes the route."""
+def route_id(plan_id, created_at, key, owner):  # A UUIDv7 whose random bits are a digest of what makes the route
     parts = [part.encode() for part in ("route", plan_id, key, owner)]
     rest = bytearray(sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts))[:10])
     rest[0], rest[2] = 0x70 | rest[0] & 0x0F, 0x80 | rest[2] & 0x3F
     digits = (max(created_at // 1000, 0).to_bytes(8, "big")[2:] + rest).hex()
     return "gordroute-" + "-".join(digits[a:b] for a, b in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32)))
-
 class Route:
     def __init__(self, plan, decision):
         self.plan, self.provider = plan, text(decision, "provider", "").strip()
@@ -210,9 +204,7 @@ class Route:
             filters["state"] in ("", self.state()), filters["action"] in ("", self.action),
             filters["category"] in ("", self.category), filters["breached"] in (None, self.breached(now)))
         return next((term for term, hold in zip(TERMS, holds) if not hold), None)
-
-class Replay:
-    """The state that plans and acknowledgements, in log order, lead to."""
+class Replay:  # The state that plans and acknowledgements, in log order, lead to
     def __init__(self): self.plans, self.schedules, self.acks, self.by_id, self.undos = {}, {}, {}, {}, {}
     def apply(self, leaf, record):
         document = record.get({PLAN: "plan", ACK: "acknowledgement", UNDO: "acknowledgement_undo"}[leaf["kind"]])
@@ -238,8 +230,7 @@ class Replay:
         floating = [ack for ack in acks if ack["plan_id"] is None and plan["at"] <= ack["effective"] < newer]
         for ack in named + floating:
             for undo in self.undos.get(ack["id"], []): self.unlink(undo)
-            self.unlink(ack)
-            self.link(ack, plan)
+            self.unlink(ack), self.link(ack, plan)
             self.link_undos(ack, self.undos.get(ack["id"], []))
     def unlink(self, ack):
         for route in ack["plan"]["routes"].values() if ack["plan"] else []:
@@ -279,8 +270,7 @@ class Replay:
                   route.key == ack["provider"] and ack["owner"] in (None, route.owner)]
         ack["plan"], ack["covers"] = plan, len(routes)
         for route in routes:
-            entry = [ack["effective"], ack["position"], "repeat", ack]
-            route.fold(sorted([*route.history, entry], key=lambda entry: entry[:2]))
+            route.fold(sorted([*route.history, [ack["effective"], ack["position"], "repeat", ack]]))
     def routes(self, current_only):
         current = {siblings[-1][1] for siblings in self.schedules.values()}
         plans = [plan for plan in self.plans.values() if not current_only or plan["id"] in current]
@@ -290,11 +280,10 @@ class Replay:
         return sum(ack["covers"] == 0 for acks in (*self.acks.values(), *self.undos.values()) for ack in acks)
 
 # --- The checks, in the order of `cavra verify` ---------------------------------------------------------------------
-def shape(value, form):
-    """Whether a value has the form: a type, a list of a form, or a dict of forms in that order."""
+def shape(value, form):  # Whether a value has the form: a type, a list of a form, or a dict of forms in that order
     if isinstance(form, dict):
-        same = isinstance(value, dict) and list(value) == list(form)
-        return same and all(shape(value[key], form[key]) for key in form)
+        form = {key: form[key] for key in form if key != "witnessed" or value.get(key)}
+        return list(value) == list(form) and all(shape(value[key], form[key]) for key in form)
     if isinstance(form, list): return isinstance(value, list) and all(shape(one, form[0]) for one in value)
     if form is None: return value is None or isinstance(value, str)
     if form == "digest": return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
@@ -302,12 +291,11 @@ def shape(value, form):
 FORM = {
     "schema_version": str, "audit_package": str, "records": [{"leaf": str, "proof": ["digest"], "record": str}],
     "leaves": [str], "consistency": [{"size": int, "proof": ["digest"]}], "keys": [{"key": str, "endorsement": None}],
-    "checkpoint": str, "manifest": {
+    "checkpoint": str, "witnessed": [{"checkpoint": str, "proof": ["digest"]}], "manifest": {
         "audit_id": str, "scope": str, "package_sha256": "digest", "package_bytes": int, "record_count": int,
         "leaf_count": int, "tree_size": int, "root": "digest", "signed": bool}}
 def open_envelope(data):
-    at("envelope")
-    envelope = read_json(data.decode("utf-8"))
+    at("envelope"); envelope = read_json(data.decode("utf-8"))
     need(set(envelope) == {"payload", "payloadType", "signatures"}, isinstance(envelope["signatures"], list))
     for one in envelope["signatures"]: need(set(one) == {"keyid", "sig"}, isinstance(one["keyid"], str))
     signatures = [(one["keyid"], unbase64(one["sig"])) for one in envelope["signatures"]]
@@ -318,11 +306,10 @@ def open_envelope(data):
     need(compact(payload) == raw.decode("utf-8"), payload["schema_version"] == SCHEMA)
     return raw, payload, signatures
 def open_keys(entries):
-    at("keys")
-    keys = []
+    at("keys"); keys = []
     for entry in entries:
         key, note = Key(entry["key"]), entry["endorsement"]
-        need(key.text == entry["key"], (note is None) == (not keys))
+        need(key.text == entry["key"], not key.is_witness, (note is None) == (not keys))
         if keys:
             old, said = keys[-1], read_note(note)[0]
             begin = f"cavra-key-rotation/v1\n{old.text}\n{key.text}\n"
@@ -337,18 +324,39 @@ def check_signature(raw, keys, signatures, trusted):
     message = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(raw)} ".encode() + raw
     need(signatures[0][0] == keys[-1].id, keys[-1].verifies(message, signatures[0][1]))
 def open_checkpoint(note, keys):
-    at("checkpoint")
     origin, size, root, end = read_note(note)[0].split("\n")
     need(not end, re.fullmatch("0|[1-9][0-9]*", size), int(size) < 2**64, len(unbase64(root)) == 32)
     need(origin == (keys[-1].name if keys else UNSIGNED), not keys or note_signed(note, keys[-1]))
-    return int(size), unbase64(root)
+    return int(size), unbase64(root), note
+def open_checkpoints(payload, keys):
+    """The package's own checkpoint as size, root and note, then those of other sizes that witnesses have signed."""
+    at("checkpoint"); opened = [open_checkpoint(payload["checkpoint"], keys)]
+    for place, packed in enumerate(payload.get("witnessed", [])):
+        at("checkpoint", f"witnessed[{place}]"); opened.append(open_checkpoint(packed["checkpoint"], keys))
+        need((opened[-2][0] if place else 0) < opened[-1][0] != opened[0][0])
+        (old, old_root, _), (new, new_root, _) = sorted([opened[0], opened[-1]])
+        need(consistent(old, new, unhex(packed["proof"]), old_root) == (old_root, new_root))
+    return opened
+def check_witnesses(checkpoints, keys, records, witnesses, needed):
+    """What witnesses have signed; those that are asked for have to have seen all evidence that is in the package."""
+    newest, missing, times = max((leaf["position"] for leaf, _ in records if is_evidence(leaf)), default=0), [], {}
+    for witness in witnesses:
+        at("witnesses", witness.id)
+        seen = {size: time for size, _, note in checkpoints if (time := cosigned(note, witness)) is not None}
+        for size, time in seen.items():
+            recorded = (micros(leaf["recorded_at"]) for leaf, _ in records if leaf["position"] <= size)
+            need(max(recorded, default=0) <= time + 300_000_000)  # Clocks may differ by five minutes.
+            times[witness.id, size] = time_text(time)
+        if not seen or max(seen) < newest: missing.append(witness.id)
+    at("witnesses", *missing[:1]), need(len(witnesses) - len(missing) >= needed)
+    return [{"witness": id_, "tree_size": size, "cosigned_at": times.get((id_, size)), "checked": (id_, size) in times}
+            for size, _, note in checkpoints for id_, _ in read_note(note)[1] if not keys or id_ != keys[-1].id]
 def check_manifest(payload, size, root, keys):
     manifest, data = payload["manifest"], payload["audit_package"].encode()
     for element, said, found in (("checkpoint", (manifest["tree_size"], manifest["root"]), (size, root.hex())),
         ("records", manifest["record_count"], len(payload["records"])),
         ("leaves", manifest["leaf_count"], len(payload["leaves"])), ("keys", manifest["signed"], bool(keys)),
-        ("audit_package", (manifest["package_sha256"], manifest["package_bytes"]), (sha256(data).hex(), len(data))),
-    ):
+        ("audit_package", (manifest["package_sha256"], manifest["package_bytes"]), (sha256(data).hex(), len(data)))):
         at("manifest", element), need(said == found)
 def open_leaf(text_):
     leaf = read_json(text_)
@@ -360,10 +368,8 @@ def is_evidence(leaf): return leaf["kind"] in (PLAN, ACK, UNDO)
 def check_records(payload, size, root):
     records, hashes = [], {}
     for place, packed in enumerate(payload["records"]):
-        at("records", f"records[{place}]")
-        leaf = open_leaf(packed["leaf"])
-        at("records", f"record {leaf['position']}")
-        need(not records or records[-1][0]["position"] < leaf["position"])
+        at("records", f"records[{place}]"); leaf = open_leaf(packed["leaf"])
+        at("records", f"record {leaf['position']}"); need(not records or records[-1][0]["position"] < leaf["position"])
         need(sha256(packed["record"].encode()).hex() == leaf["sha256"])
         record = read_json(packed["record"])
         need(strict(record), canonical(record) == packed["record"])
@@ -374,22 +380,18 @@ def check_records(payload, size, root):
         at("records", "leaves"), need(not payload["leaves"])
         for packed, (leaf, _) in zip(payload["records"], records):
             at("records", f"record {leaf['position']}")
-            proof = [bytes.fromhex(one) for one in packed["proof"]]
-            need(included(leaf_hash(packed["leaf"]), leaf["position"] - 1, size, proof) == root)
+            need(included(leaf_hash(packed["leaf"]), leaf["position"] - 1, size, unhex(packed["proof"])) == root)
         return records, []
     for packed, (leaf, _) in zip(payload["records"], records):
         at("records", f"record {leaf['position']}"), need(not packed["proof"])
         hashes[leaf["position"]] = leaf_hash(packed["leaf"])
     for place, text_ in enumerate(payload["leaves"]):
-        at("records", f"leaves[{place}]")
-        leaf = open_leaf(text_)
-        need(leaf["position"] not in hashes)
+        at("records", f"leaves[{place}]"), need((leaf := open_leaf(text_))["position"] not in hashes)
         hashes[leaf["position"]] = leaf_hash(text_)
     for expected, position in enumerate(sorted(hashes), 1):
         at("records", f"leaf {expected}"), need(position == expected)
-    at("records", "leaves")
     leaves = [hashes[position] for position in sorted(hashes)]
-    need(len(leaves) == size, root_of(leaves) == root)
+    at("records", "leaves"), need(len(leaves) == size, root_of(leaves) == root)
     return records, leaves
 def check_package(payload, records, size):
     at("package")
@@ -400,8 +402,7 @@ def check_package(payload, records, size):
     package = read_json(payload["audit_package"])
     need(isinstance(package, dict), strict(package), package["audit_id"] == audit_id)
     whole = all(term in ("action", "cycle") or value in (None, "") for term, value in package["filters"].items())
-    need(whole == (payload["manifest"]["scope"] == "whole"))
-    return package
+    return need(whole == (payload["manifest"]["scope"] == "whole")) or package
 def read_scope(package):
     filters, until = package["filters"], package["evidence"]["log_position"]
     need(sorted(filters) == sorted([*TERMS, "cycle"]), filters["cycle"] in ("current", "all"), type(until) is int)
@@ -411,26 +412,22 @@ def read_scope(package):
     need(filters["breached"] in (None, True, False), caseless(filters["owner"]) == filters["owner"])
     return filters, micros(package["as_of"]["at"] if "as_of" in package else package["generated_at"]), until
 def check_routes(payload, package, records):
-    at("routes")
-    filters, now, until = read_scope(package)
+    at("routes"); filters, now, until = read_scope(package)
     evidence = [(leaf, record) for leaf, record in records if is_evidence(leaf)]
-    for leaf, _ in evidence:
-        at("routes", f"record {leaf['position']}"), need(leaf["position"] <= until)
+    for leaf, _ in evidence: at("routes", f"record {leaf['position']}"), need(leaf["position"] <= until)
     if payload["manifest"]["scope"] == "whole":
         for leaf in map(open_leaf, payload["leaves"]):
             at("routes", f"record {leaf['position']}"), need(not is_evidence(leaf) or leaf["position"] > until)
         at("routes", "evidence"), need((evidence[-1][0]["position"] if evidence else 0) == until)
     replay = Replay()
-    for leaf, record in evidence:
-        at("routes", f"record {leaf['position']}"), replay.apply(leaf, record)
+    for leaf, record in evidence: at("routes", f"record {leaf['position']}"), replay.apply(leaf, record)
     at("routes", "routes"), need(isinstance(said := package["routes"], list))
     matched, left_out, known = [], dict.fromkeys(TERMS, 0), 0
     for route in replay.routes(filters["cycle"] == "current"):
         known += 1
         term = route.left_out_by(filters, now)
-        if term:
-            left_out[term] += 1
-            continue
+        if term: left_out[term] += 1
+        if term: continue
         at("routes", f"route {route.id}")
         # Compared as text: to Python, True is 1.
         need(len(matched) < len(said) and canonical(said[len(matched)]) == canonical(route.entry(now)))
@@ -453,41 +450,45 @@ def check_counts(payload, package, matched, now, population, log):
     if payload["manifest"]["scope"] == "whole": expected |= {"population": population, "evidence": log}
     for field, value in expected.items():
         at("counts", field), need(field in package, canonical(package.get(field)) == canonical(value))
-    at("counts", "population")
-    left_out = sum(one for one in package["population"]["left_out"].values() if type(one) is int)
+    at("counts", "population"); left_out = sum(n for n in package["population"]["left_out"].values() if type(n) is int)
     need(package["population"]["matched"] == len(matched), package["population"]["known"] == left_out + len(matched))
-def verify(data, trusted):
+def verify(data, trusted, witnesses=(), needed=0):
     raw, payload, signatures = open_envelope(data)
     keys = open_keys(payload["keys"])
     check_signature(raw, keys, signatures, trusted)
-    size, root = open_checkpoint(payload["checkpoint"], keys)
+    checkpoints = (size, root, _), *_ = open_checkpoints(payload, keys)
     check_manifest(payload, size, root, keys)
     records, leaves = check_records(payload, size, root)
     package = check_package(payload, records, size)
     check_counts(payload, package, *check_routes(payload, package, records))
-    return payload, size, root, leaves
+    return check_witnesses(checkpoints, keys, records, witnesses, needed), payload, size, root, leaves
 def compare(payload, size, root, leaves, previous, trusted):
-    try: _, old_size, old_root, _ = verify(previous, trusted)
+    try: _, _, old_size, old_root, _ = verify(previous, trusted)
     finally: at("consistency")
     need(old_size <= size)
     if payload["manifest"]["scope"] == "whole": return need(root_of(leaves[:old_size]) == old_root)
     proofs = [one["proof"] for one in payload["consistency"] if one["size"] == old_size]
-    need(proofs or old_size == size)
-    proof = [bytes.fromhex(one) for one in proofs[0]] if proofs else []
-    need(consistent(old_size, size, proof, old_root) == (old_root, root))
+    need(consistent(old_size, size, unhex(proofs[0] if proofs else []), old_root) == (old_root, root))
 def main():
     parser = argparse.ArgumentParser(description="Verify signed CAVRA audit packages offline.")
     parser.add_argument("packages", nargs="+", metavar="PACKAGE")
     parser.add_argument("--key", help="file with the public key that you trust")
     parser.add_argument("--previous", help="an earlier package of the same log")
+    parser.add_argument("--witness", action="append", default=[], help="file with the public key of a witness")
+    parser.add_argument("--witnesses", type=int, help="so many of the witnesses are enough")
     arguments, code = parser.parse_args(), 0
     try:
-        trusted = Key(open(arguments.key, encoding="utf-8").read()) if arguments.key else None
+        trusted, *witnesses = [Key(open(path, encoding="utf-8").read()) if path else None
+                               for path in (arguments.key, *arguments.witness)]
+        needed = len(witnesses) if arguments.witnesses is None else arguments.witnesses
+        need(all(key.is_witness for key in witnesses), len({key.id for key in witnesses}) == len(witnesses))
+        need(arguments.witnesses is None or 0 < needed <= len(witnesses))
         previous = open(arguments.previous, "rb").read() if arguments.previous else None
         for path, data in ((path, open(path, "rb").read()) for path in arguments.packages):
-            said = {"package": path, "verdict": "verified" if trusted else "consistent_only", "failure": None}
+            verdict = "verified" if trusted else "consistent_only"
+            said = {"package": path, "verdict": verdict, "failure": None, "cosignatures": []}
             try:
-                opened = verify(data, trusted)
+                said["cosignatures"], *opened = verify(data, trusted, witnesses, needed)
                 if previous is not None: compare(*opened, previous, trusted)
             except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
                 code, said["verdict"], said["failure"] = 1, "failed", {"check": At.check, "element": At.element}
@@ -496,5 +497,4 @@ def main():
         print(f"error: {error}", file=sys.stderr)
         return 2
     return code
-
 if __name__ == "__main__": sys.exit(main())

@@ -20,6 +20,7 @@ use crate::measure::{BASE, Running, foreign, import, machine, median, mega, plan
 use crate::process::{self, Stopwatch};
 use crate::workspace::Workspace;
 
+mod against;
 mod plot;
 
 /// How many clients acknowledge at the same time.
@@ -62,10 +63,23 @@ struct Bench {
     folder: PathBuf,
     root: PathBuf,
     rows: String,
+    /// Another release of this program, that does the bulks in turn with this one, and what came of it.
+    other: Option<PathBuf>,
+    against: String,
 }
 
 /// Builds, compares, prints.
-pub fn run(workspace: &Workspace, what: What, seconds: u64, routes: usize) -> anyhow::Result<()> {
+pub fn run(
+    workspace: &Workspace,
+    what: What,
+    seconds: u64,
+    routes: usize,
+    other: Option<&Path>,
+) -> anyhow::Result<()> {
+    let other = other
+        .map(Path::canonicalize)
+        .transpose()
+        .context("the other program")?;
     let cargo = |arguments: &[&str]| process::run(process::cargo(workspace.root()).args(arguments));
     cargo(&["build", "--release", "--bin", "cavra"])?;
     cargo(&["build", "--release", "-p", "cavra-storage", "--example", "floor"])?;
@@ -81,6 +95,8 @@ pub fn run(workspace: &Workspace, what: What, seconds: u64, routes: usize) -> an
         folder,
         root: workspace.root().to_owned(),
         rows: String::new(),
+        other,
+        against: String::new(),
     };
     let wanted = |one: What| what == one || (what == What::All && one != What::Load);
     if wanted(What::Bulk) {
@@ -104,6 +120,7 @@ pub fn run(workspace: &Workspace, what: What, seconds: u64, routes: usize) -> an
     println!("\n{}", machine()?);
     println!("Durability: SQLite in WAL mode, synchronous=FULL, on both sides.\n");
     print!("{}", bench.rows);
+    print!("{}", against::table(bench.other.as_deref(), &bench.against));
     if wanted(What::Domain) {
         cargo(&["bench", "-p", "cavra-domain", "--bench", "domain"])?;
         print!("\n{}", domain(workspace.target())?);
@@ -218,6 +235,10 @@ impl Bench {
     }
 
     fn serve(&self, database: &Path) -> anyhow::Result<Running> {
+        self.serve_with(&self.cavra, database)
+    }
+
+    fn serve_with(&self, program: &Path, database: &Path) -> anyhow::Result<Running> {
         let arguments = [
             "api",
             "--listen",
@@ -227,7 +248,7 @@ impl Bench {
             "--database",
             text(database)?,
         ];
-        let running = Running::start(&self.cavra, &self.folder, &arguments)?;
+        let running = Running::start(program, &self.folder, &arguments)?;
         running.send(&format!("{BASE}/dashboard"), None)?;
         Ok(running)
     }
@@ -256,6 +277,10 @@ impl Bench {
                 continue;
             }
             let base = self.database(routes)?;
+            let other = self.other.clone();
+            let mut other = other
+                .map(|path| against::Against::new(self, &path, routes))
+                .transpose()?;
             let (mut service, mut floor, mut short) = (Vec::new(), Vec::new(), Vec::new());
             let (mut memory, mut reads, mut bytes): (f64, f64, usize) = (0.0, 0.0, 0);
             for run in 0..runs * 2 {
@@ -281,6 +306,9 @@ impl Bench {
                 }
                 let target = self.copy(&base, "floor.db")?;
                 floor.push(self.floor(&["bulk", text(&served)?, text(&target)?, &before.to_string()])?);
+                if let Some(other) = &mut other {
+                    other.bulk(self, routes, minimal)?;
+                }
             }
             let size = mega(u64::try_from(bytes)?);
             let name = thousands(routes);
@@ -297,6 +325,9 @@ impl Bench {
                 &floor,
                 note,
             );
+            if let Some(other) = other {
+                self.against += &other.rows(&format!("bulk of {name} by filter"), &service, &short);
+            }
             points.push(plot::Point {
                 routes,
                 whole,

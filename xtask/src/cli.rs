@@ -132,6 +132,10 @@ enum Command {
         /// The largest bulk
         #[arg(long, default_value_t = 1_000_000)]
         routes: usize,
+
+        /// Another release binary of `cavra`, of another commit, that does the bulks in turn with this one
+        #[arg(long, value_name = "PROGRAM")]
+        against: Option<PathBuf>,
     },
 }
 
@@ -156,7 +160,8 @@ impl Cli {
                 what,
                 seconds,
                 routes,
-            } => bench::run(&workspace, what, seconds, routes),
+                against,
+            } => bench::run(&workspace, what, seconds, routes, against.as_deref()),
             Command::E2e {
                 program,
                 as_tested,

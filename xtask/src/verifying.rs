@@ -14,11 +14,39 @@ use crate::workspace::Workspace;
 const OTHER_VERIFIER: &str = "docs/verify/cavra_verify.py";
 const MOST_LINES: usize = 500;
 const EXPECTED: &str = "expected.jsonl";
-/// Who changes packages ten thousand times, and writes them where this variable says.
-const TEST: &str = "signed::ten_thousand_changes_of_packages_are_all_found";
+/// Who changes packages, and writes them where this variable says, in folders of their own.
+const TESTS: [&str; 4] = [
+    "signed::ten_thousand_changes_of_packages_are_all_found",
+    "signed::an_earlier_package_shows_that_nothing_was_rewritten_since",
+    "signed::without_a_key_packages_say_that_they_are_unsigned",
+    "witnesses::every_change_of_what_witnesses_signed_is_found",
+];
 const VARIABLE: &str = "CAVRA_MUTATIONS";
+/// The folders, what the verifiers are asked there, and how many packages there are at least.
+const FOLDERS: [(&str, &[&str], usize); 4] = [
+    ("changed", &["--key", "key.pub"], 10_000),
+    (
+        "witnessed",
+        &[
+            "--key",
+            "key.pub",
+            "--witness",
+            "first.pub",
+            "--witness",
+            "second.pub",
+        ],
+        3_000,
+    ),
+    (
+        "previous",
+        &["--key", "key.pub", "--previous", "earlier.json"],
+        10,
+    ),
+    ("unsigned", &[], 3),
+];
 
-/// Asks the other verifier about every package that the test has changed, and compares what the two say.
+/// Asks the other verifier about every package that the tests have changed, and compares what the two say. Gives the
+/// folder of the packages of the first test.
 pub fn agree(workspace: &Workspace, python: &Path) -> anyhow::Result<PathBuf> {
     let lines = workspace.read(OTHER_VERIFIER)?.lines().count();
     if lines > MOST_LINES {
@@ -29,18 +57,33 @@ pub fn agree(workspace: &Workspace, python: &Path) -> anyhow::Result<PathBuf> {
         fs::remove_dir_all(&folder).context("cannot remove what the last run left")?;
     }
     let mut test = workspace.cargo();
-    test.args(["test", "--package", "cavra-app", "--test", "app", "--", TEST])
+    test.args(["test", "--package", "cavra-app", "--test", "app", "--"])
+        .args(TESTS)
         .env(VARIABLE, &folder);
     process::run(&mut test)?;
+    for (name, asked, least) in FOLDERS {
+        compare(workspace, python, &folder.join(name), asked, least)?;
+    }
+    Ok(folder.join(FOLDERS[0].0))
+}
+
+fn compare(
+    workspace: &Workspace,
+    python: &Path,
+    folder: &Path,
+    asked: &[&str],
+    least: usize,
+) -> anyhow::Result<()> {
     let ours = by_package(&fs::read_to_string(folder.join(EXPECTED))?)?;
     // Names, not paths: ten thousand of them fit a command line.
     let mut other = Command::new(python);
     other
-        .current_dir(&folder)
+        .current_dir(folder)
         .arg(workspace.path(OTHER_VERIFIER))
-        .args(["--key", "key.pub"])
+        .args(asked)
+        .arg("--")
         .args(ours.keys());
-    // It ends with 1, because most of the packages are wrong.
+    // It ends with 1, because there are wrong packages everywhere.
     let said = other.output().context("cannot run the other verifier")?;
     if said.status.code() != Some(1) {
         bail!(
@@ -50,7 +93,7 @@ pub fn agree(workspace: &Workspace, python: &Path) -> anyhow::Result<PathBuf> {
         );
     }
     let theirs = by_package(&String::from_utf8(said.stdout)?)?;
-    if ours.len() < 10_000 {
+    if ours.len() < least {
         bail!("only {} packages were made", ours.len());
     }
     for (package, ours) in &ours {
@@ -60,7 +103,7 @@ pub fn agree(workspace: &Workspace, python: &Path) -> anyhow::Result<PathBuf> {
         }
     }
     println!("{} packages: both verifiers say the same of each", ours.len());
-    Ok(folder)
+    Ok(())
 }
 
 fn by_package(lines: &str) -> anyhow::Result<BTreeMap<String, Value>> {

@@ -223,6 +223,13 @@ pub(crate) struct Verify {
     /// An earlier package of the same log: proves that nothing was rewritten since
     #[arg(long, value_name = "PACKAGE")]
     pub(crate) previous: Option<PathBuf>,
+    /// A witness's public key, from somebody other than who gave you the package; the witness has to have seen all
+    /// evidence that is in it. May be given several times
+    #[arg(long = "witness", value_name = "FILE")]
+    pub(crate) witnesses: Vec<PathBuf>,
+    /// So many of these witnesses are enough [default: all of them]
+    #[arg(long = "witnesses", value_name = "COUNT", requires = "witnesses")]
+    pub(crate) witnesses_needed: Option<usize>,
     /// Print one JSON object per package
     #[arg(long)]
     pub(crate) json: bool,
@@ -303,6 +310,9 @@ pub(crate) enum Keys {
 pub(crate) struct Cosign {
     /// A checkpoint of this log with the witnesses' signatures, as a file
     pub(crate) checkpoint: PathBuf,
+    /// The log's public key: the checkpoint has to be signed by it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
     /// A witness's public key, as a file; each has to have signed
     #[arg(long = "witness", required = true, value_name = "FILE")]
     pub(crate) witnesses: Vec<PathBuf>,

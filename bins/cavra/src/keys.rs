@@ -160,6 +160,25 @@ pub(crate) fn read_public(path: &Path) -> anyhow::Result<VerifierKey> {
     VerifierKey::parse(&text).with_context(|| format!("`{}` is not a public key", path.display()))
 }
 
+/// The public keys of witnesses in these files, each once.
+pub(crate) fn read_witnesses(paths: &[PathBuf]) -> anyhow::Result<Vec<VerifierKey>> {
+    let mut witnesses: Vec<VerifierKey> = Vec::new();
+    for path in paths {
+        let key = read_public(path)?;
+        if !key.is_witness() {
+            bail!("`{}` is a key, and not one of a witness", path.display());
+        }
+        if witnesses.contains(&key) {
+            bail!(
+                "`{}` has the key of a witness that was given before",
+                path.display()
+            );
+        }
+        witnesses.push(key);
+    }
+    Ok(witnesses)
+}
+
 /// What `cavra api` signs with: a file, an inherited descriptor, or the environment.
 pub(crate) fn signer(
     file: Option<&Path>,
@@ -200,17 +219,14 @@ pub(crate) fn signer(
 pub(crate) fn cosign(cosign: &Cosign) -> anyhow::Result<ExitCode> {
     let note = fs::read_to_string(&cosign.checkpoint)
         .with_context(|| format!("cannot read `{}`", cosign.checkpoint.display()))?;
-    let witnesses = cosign
-        .witnesses
-        .iter()
-        .map(|path| read_public(path))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let witnesses = read_witnesses(&cosign.witnesses)?;
     let app = app(SqliteStore::open_existing(&cosign.database)?);
     let size = app
-        .add_cosignatures(&note, &witnesses)
+        .add_cosignatures(&note, &read_public(&cosign.key)?, &witnesses)
         .context("nothing was added")?;
     say(&format!(
-        "{} cosignatures kept for the log of {size}: see /log/checkpoint/{size}",
+        "what {} witnesses have signed is kept for the log of {size}: see /log/checkpoint/{size}; packages that are \
+         fetched from now on carry it",
         witnesses.len()
     ));
     Ok(ExitCode::SUCCESS)

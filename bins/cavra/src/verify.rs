@@ -5,14 +5,14 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use cavra_evidence::package::Scope;
-use cavra_evidence::verify::{Trust, Verdict, Verification, verify_with};
+use cavra_evidence::verify::{Asked, Cosignature, Trust, Verdict, Verification, verify_asked};
 use serde_json::json;
 
 use crate::arguments::Verify;
 use crate::evidence::print;
-use crate::keys::read_public;
+use crate::keys::{read_public, read_witnesses};
 
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     if path.as_os_str() == "-" {
@@ -28,10 +28,25 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
     let key = verify.key.as_deref().map(read_public).transpose()?;
     let previous = verify.previous.as_deref().map(read).transpose()?;
+    let witnesses = read_witnesses(&verify.witnesses)?;
+    if verify
+        .witnesses_needed
+        .is_some_and(|needed| needed == 0 || needed > witnesses.len())
+    {
+        bail!(
+            "--witnesses is a number from 1 to {}, as many as are given with --witness",
+            witnesses.len()
+        );
+    }
+    let asked = Asked {
+        trust: Trust { key: key.as_ref() },
+        previous: previous.as_deref(),
+        witnesses: &witnesses,
+        witnesses_needed: verify.witnesses_needed,
+    };
     let mut code = ExitCode::SUCCESS;
     for path in &verify.packages {
-        let package = read(path)?;
-        let found = verify_with(&package, previous.as_deref(), Trust { key: key.as_ref() });
+        let found = verify_asked(read(path)?, &asked);
         if found.verdict == Verdict::Failed {
             code = ExitCode::from(1);
         }
@@ -75,12 +90,27 @@ pub(crate) fn sentences(path: &Path, found: &Verification) -> String {
             || "  nobody signed it".to_owned(),
             |key| format!("  signed by {key}"),
         ));
+        lines.extend(found.cosignatures.iter().map(cosignature));
         if let Some(size) = found.previous_tree_size {
             lines.push(format!("  nothing was rewritten since the log had {size} leaves"));
         }
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// What a witness has signed, for people.
+fn cosignature(seen: &Cosignature) -> String {
+    let Cosignature {
+        witness, tree_size, ..
+    } = seen;
+    match seen.cosigned_at {
+        Some(at) if seen.checked => format!("  witness {witness} saw the log of {tree_size} leaves at {at}"),
+        _ => format!(
+            "  not checked: a signature on the log of {tree_size} leaves that says it is of the witness {witness}; \
+             its key was not given"
+        ),
+    }
 }
 
 /// A verdict in words.

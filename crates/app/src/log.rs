@@ -1,11 +1,12 @@
 //! The evidence log as others read it: checkpoints, tiles, bundles of leaves, and what witnesses sign.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use cavra_evidence::digest::Digest;
 use cavra_evidence::merkle;
-use cavra_evidence::note::{Checkpoint, Note, NoteError, VerifierKey};
-use cavra_evidence::package::{Signer, UNSIGNED_ORIGIN};
+use cavra_evidence::note::{Checkpoint, Note, NoteError, NoteSignature, VerifierKey};
+use cavra_evidence::package::{PackedWitnessed, Signer, UNSIGNED_ORIGIN};
 use cavra_evidence::tiles::{
     TILE_WIDTH, TileError, TileNodes, TilePath, parse_tile_path, push_entry, tile_width,
 };
@@ -26,11 +27,19 @@ pub(crate) fn root(tx: &dyn ReadTx, size: u64) -> Result<Digest, StorageError> {
     merkle::root(&TileNodes(&LogTiles(tx)), size).map_err(damaged)
 }
 
+/// Whether what witnesses have signed is told as well. That may be more each time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cosigned {
+    AsKnown,
+    Never,
+}
+
 /// The checkpoint at a size, signed when there is a key, with what witnesses have signed under it.
 pub(crate) fn checkpoint(
     tx: &dyn ReadTx,
     size: u64,
     signer: Option<&Signer>,
+    cosigned: Cosigned,
 ) -> Result<(Checkpoint, String), StorageError> {
     let key = signer.map(Signer::key);
     let checkpoint = Checkpoint {
@@ -46,11 +55,46 @@ pub(crate) fn checkpoint(
         return Ok((checkpoint, text));
     };
     let mut note = key.note(&text);
+    if cosigned == Cosigned::Never {
+        return Ok((checkpoint, note));
+    }
     for line in tx.cosignatures(size)? {
         note.push_str(&line);
         note.push('\n');
     }
     Ok((checkpoint, note))
+}
+
+/// The checkpoints of other sizes than `size` that say most about a package: for each witness the first that it has
+/// signed when it had seen the package's evidence, which ends at `until`; else the last before.
+pub(crate) fn witnessed(
+    tx: &dyn ReadTx,
+    size: u64,
+    until: u64,
+    signer: &Signer,
+) -> Result<Vec<PackedWitnessed>, StorageError> {
+    let mut chosen: BTreeMap<String, u64> = BTreeMap::new();
+    tx.visit_cosignatures(&mut |seen, line| {
+        if let Ok(line) = NoteSignature::parse(line) {
+            let best = chosen.entry(line.key_id()).or_insert(seen);
+            if *best < until {
+                *best = seen;
+            }
+        }
+    })?;
+    let sizes: BTreeSet<u64> = chosen.into_values().collect();
+    // Nothing follows from an empty log.
+    let others = sizes.into_iter().filter(|seen| *seen != size && *seen > 0);
+    others
+        .map(|seen| {
+            let tiles = LogTiles(tx);
+            let (old, new) = (seen.min(size), seen.max(size));
+            Ok(PackedWitnessed {
+                checkpoint: checkpoint(tx, seen, Some(signer), Cosigned::AsKnown)?.1,
+                proof: merkle::consistency_proof(&TileNodes(&tiles), old, new).map_err(damaged)?,
+            })
+        })
+        .collect()
 }
 
 /// Why cosignatures cannot be taken.
@@ -79,7 +123,7 @@ impl App {
             if size > head {
                 return Err(AppError::NoSuchSize { size, head });
             }
-            Ok(checkpoint(tx, size, self.settings.signer.as_deref())?.1)
+            Ok(checkpoint(tx, size, self.settings.signer.as_deref(), Cosigned::AsKnown)?.1)
         })
     }
 
@@ -116,35 +160,39 @@ impl App {
     }
 
     /// Keeps what witnesses have signed under one of this log's checkpoints. `note` is that checkpoint with their
-    /// lines; each witness key has to have signed it. Gives the checkpoint's size.
+    /// lines, signed by `key`, a key of the log; each witness key has to have signed it. What a witness has signed
+    /// first about a size stays: it says most. Gives the checkpoint's size.
     ///
     /// # Errors
     /// [`CosignError`]; nothing is kept then.
-    pub fn add_cosignatures(&self, note: &str, witnesses: &[VerifierKey]) -> Result<u64, CosignError> {
+    pub fn add_cosignatures(
+        &self,
+        note: &str,
+        key: &VerifierKey,
+        witnesses: &[VerifierKey],
+    ) -> Result<u64, CosignError> {
         let note = Note::parse(note)?;
         let checkpoint = Checkpoint::parse(&note.text)?;
+        // What witnesses sign has the log's name in it, and the database does not know that.
+        if key.is_witness() {
+            return Err(NoteError::Key.into());
+        }
+        note.verify(key)?;
+        let ours = self.settings.signer.as_deref().map(Signer::key);
+        if key.name() != checkpoint.origin
+            || ours.is_some_and(|ours| ours.verifier().name() != checkpoint.origin)
+        {
+            return Err(CosignError::AnotherLog("its origin is another".to_owned()));
+        }
         let mut lines = Vec::new();
         for witness in witnesses {
             if !witness.is_witness() {
                 return Err(NoteError::Key.into());
             }
             note.verify(witness)?;
-            lines.extend(
-                note.signatures
-                    .iter()
-                    .filter(|signature| signature.is_by(witness))
-                    .map(ToString::to_string),
-            );
+            lines.extend(note.signatures.iter().filter(|line| line.is_by(witness)).cloned());
         }
         let size = checkpoint.size;
-        let origin = self
-            .settings
-            .signer
-            .as_deref()
-            .map(|signer| signer.key().verifier().name().to_owned());
-        if origin.is_some_and(|origin| origin != checkpoint.origin) {
-            return Err(CosignError::AnotherLog("its origin is another".to_owned()));
-        }
         // Nobody asks for this with a key, and it is no evidence.
         self.store.whole().writing(move |tx| {
             let head = tx.state().head()?.position;
@@ -154,8 +202,13 @@ impl App {
             if root(tx.state(), size)? != checkpoint.root {
                 return Err(CosignError::AnotherLog("its root is another".to_owned()));
             }
-            for line in &lines {
-                tx.add_cosignature(size, line)?;
+            let known = tx.state().cosignatures(size)?;
+            let known: BTreeSet<String> = known
+                .iter()
+                .filter_map(|line| Some(NoteSignature::parse(line).ok()?.key_id()))
+                .collect();
+            for line in lines.iter().filter(|line| !known.contains(&line.key_id())) {
+                tx.add_cosignature(size, &line.to_string())?;
             }
             Ok(size)
         })

@@ -2,7 +2,7 @@
 //! decisions 7).
 //!
 //! It is made from what is stored and holds the log up to the package's own record, so that asking again gives the
-//! same bytes. It goes through a spool as the package itself does: memory does not feel its size.
+//! same bytes, until a witness signs something that says more. It goes through a spool as the package itself does: memory does not feel its size.
 
 use std::collections::BTreeSet;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
@@ -19,12 +19,12 @@ use cavra_evidence::package::{
     KeyHistory, Manifest, PAYLOAD_TYPE, PackedConsistency, PackedRecord, PayloadWriter, Scope, Signer,
     schedules, scope_of,
 };
-use cavra_evidence::tiles::TileNodes;
+use cavra_evidence::tiles::{TileNodes, Tiles};
 use cavra_storage::{HistoryCursor, HistoryQuery, LogTiles, ReadTx, StorageError, StoredRecord, unpack};
 use serde_json::Value;
 use tempfile::SpooledTempFile;
 
-use crate::log::{checkpoint, damaged};
+use crate::log::{Cosigned, checkpoint, damaged, witnessed};
 use crate::package::StoredDocument;
 use crate::{App, AppError};
 
@@ -100,7 +100,7 @@ impl App {
     }
 
     /// The signed form of a stored package; unsigned when there is no key. `consistent_with` is the size of an
-    /// earlier log for which it has to show that nothing was rewritten since.
+    /// earlier log for which it has to show that nothing was rewritten since. What witnesses have signed is in it.
     ///
     /// # Errors
     /// [`AppError::NotOurs`] for an imported package, [`AppError::NoSuchSize`], or those of storage.
@@ -109,12 +109,33 @@ impl App {
         package: &StoredDocument,
         consistent_with: Option<u64>,
     ) -> Result<SignedPackage, AppError> {
+        self.sealed(package, consistent_with, Cosigned::AsKnown)
+    }
+
+    /// The same without what witnesses have signed, for an answer that has to stay what it is.
+    ///
+    /// # Errors
+    /// Those of [`App::signed_package`].
+    pub fn signed_package_for_good(
+        &self,
+        package: &StoredDocument,
+        consistent_with: Option<u64>,
+    ) -> Result<SignedPackage, AppError> {
+        self.sealed(package, consistent_with, Cosigned::Never)
+    }
+
+    fn sealed(
+        &self,
+        package: &StoredDocument,
+        consistent_with: Option<u64>,
+        cosigned: Cosigned,
+    ) -> Result<SignedPackage, AppError> {
         let signer = self.settings.signer.as_deref();
         let spool = SpooledTempFile::new(self.settings.spool_bytes);
         let (mut spool, bytes) = self
             .store
             .as_ref()
-            .reading(|tx| write_payload(tx, package, consistent_with, signer, spool))?;
+            .reading(|tx| write_payload(tx, package, consistent_with, signer, cosigned, spool))?;
         let signature = signer.map(|signer| sign(signer, &mut spool, bytes)).transpose()?;
         spool.seek(SeekFrom::Start(0)).map_err(AppError::Spool)?;
         let key = signer.map(|signer| signer.key().verifier());
@@ -247,6 +268,7 @@ fn write_payload(
     package: &StoredDocument,
     consistent_with: Option<u64>,
     signer: Option<&Signer>,
+    cosigned: Cosigned,
     spool: SpooledTempFile,
 ) -> Result<(SpooledTempFile, u64), AppError> {
     let size = package.position;
@@ -301,14 +323,12 @@ fn write_payload(
             sizes.extend(earlier_packages(tx, package)?);
         }
     }
-    let consistency: Vec<PackedConsistency> = sizes
-        .into_iter()
-        .map(|earlier| {
-            let proof = merkle::consistency_proof(&nodes, earlier, size).map_err(damaged)?;
-            Ok(PackedConsistency { size: earlier, proof })
-        })
-        .collect::<Result<_, StorageError>>()?;
-    let (said, note) = checkpoint(tx, size, signer)?;
+    let consistency = consistency(&nodes, sizes, size)?;
+    let (said, note) = checkpoint(tx, size, signer, cosigned)?;
+    let witnessed = match (signer, cosigned) {
+        (Some(signer), Cosigned::AsKnown) => witnessed(tx, size, chosen.until, signer)?,
+        _ => Vec::new(),
+    };
     let summary = payload(&EvidenceKind::AuditPackage, &package.metadata);
     let digest = summary
         .get("package_sha256")
@@ -320,26 +340,45 @@ fn write_payload(
         .map(KeyHistory::entries)
         .unwrap_or_default();
     let (spool, bytes) = writer
-        .finish(&consistency, keys, &note, |record_count, leaf_count| Manifest {
-            audit_id: audit_id(package),
-            scope: chosen.scope,
-            package_sha256,
-            package_bytes: summary
-                .get("package_bytes")
-                .and_then(Value::as_u64)
-                .unwrap_or_default(),
-            record_count,
-            leaf_count,
-            tree_size: size,
-            root: said.root,
-            signed: signer.is_some(),
-        })
+        .finish(
+            &consistency,
+            keys,
+            &note,
+            &witnessed,
+            |record_count, leaf_count| Manifest {
+                audit_id: audit_id(package),
+                scope: chosen.scope,
+                package_sha256,
+                package_bytes: summary
+                    .get("package_bytes")
+                    .and_then(Value::as_u64)
+                    .unwrap_or_default(),
+                record_count,
+                leaf_count,
+                tree_size: size,
+                root: said.root,
+                signed: signer.is_some(),
+            },
+        )
         .map_err(AppError::Spool)?;
     let mut spool = spool
         .into_inner()
         .map_err(|error| AppError::Spool(error.into_error()))?;
     spool.flush().map_err(AppError::Spool)?;
     Ok((spool, bytes))
+}
+
+/// The proofs that the log of each of these sizes is the beginning of the log of `size`.
+fn consistency<T: Tiles<Error = StorageError>>(
+    nodes: &TileNodes<'_, T>,
+    sizes: BTreeSet<u64>,
+    size: u64,
+) -> Result<Vec<PackedConsistency>, StorageError> {
+    let proof = |earlier| {
+        let proof = merkle::consistency_proof(nodes, earlier, size).map_err(damaged)?;
+        Ok(PackedConsistency { size: earlier, proof })
+    };
+    sizes.into_iter().map(proof).collect()
 }
 
 /// Visits the records from behind `after` up to `until`.

@@ -16,4 +16,5 @@ mod app {
     mod support;
     mod undoing;
     mod viewing;
+    mod witnesses;
 }

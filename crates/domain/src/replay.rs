@@ -127,23 +127,30 @@ impl Replay {
 
     /// Every route with its history, newest cycle first and then by route id, both falling: the order of every list.
     pub fn routes(&self) -> Vec<(TrackedRoute, Vec<HistoryEntry>)> {
+        self.each_route().collect()
+    }
+
+    /// The same, one after the other: for whoever does not need all of them at once.
+    pub fn each_route(&self) -> impl Iterator<Item = (TrackedRoute, Vec<HistoryEntry>)> {
         let current: BTreeSet<usize> = self
             .by_schedule
             .values()
             .filter_map(|plans| plans.last_key_value().map(|(_, plan)| *plan))
             .collect();
-        let mut routes: Vec<_> = self
+        let mut routes: Vec<(bool, &Tracked)> = self
             .plans
             .iter()
             .enumerate()
-            .flat_map(|(plan, entry)| entry.routes.iter().map(move |tracked| (plan, tracked)))
-            .map(|(plan, tracked)| self.seen(tracked, current.contains(&plan)))
+            .map(|(plan, entry)| (current.contains(&plan), entry))
+            .flat_map(|(current, entry)| entry.routes.iter().map(move |tracked| (current, tracked)))
             .collect();
-        routes.sort_by(|(a, _), (b, _)| {
-            let key = |tracked: &TrackedRoute| (tracked.route.created_at, tracked.route.route_id.clone());
-            key(b).cmp(&key(a))
+        routes.sort_by(|(_, a), (_, b)| {
+            let (a, b) = (&a.route, &b.route);
+            (b.created_at, &b.route_id).cmp(&(a.created_at, &a.route_id))
         });
         routes
+            .into_iter()
+            .map(|(current, tracked)| self.seen(tracked, current))
     }
 
     fn seen(&self, tracked: &Tracked, current: bool) -> (TrackedRoute, Vec<HistoryEntry>) {

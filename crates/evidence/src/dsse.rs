@@ -1,8 +1,10 @@
 //! DSSE envelopes (secure-systems-lab, version 1.0.2): a payload, its type, and signatures over both.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, Write};
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -84,8 +86,9 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Json {
-    payload: String,
+struct Json<'a> {
+    #[serde(borrow)]
+    payload: Cow<'a, str>,
     #[serde(rename = "payloadType")]
     payload_type: String,
     signatures: Vec<Object<JsonSignature>>,
@@ -98,40 +101,164 @@ struct JsonSignature {
     sig: String,
 }
 
-impl Envelope {
+/// An envelope as the message that is signed, made in the memory that held its text: an envelope may have hundreds
+/// of megabytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    payload_type: String,
+    signatures: Vec<EnvelopeSignature>,
+    /// What is signed: the payload, and in front of it its type and length.
+    bytes: Vec<u8>,
+    payload_at: usize,
+}
+
+impl Message {
     /// Reads an envelope: exactly its three members, each once.
     ///
     /// # Errors
     /// [`EnvelopeError`].
-    pub fn parse(text: &[u8]) -> Result<Self, EnvelopeError> {
-        let Object(json): Object<Json> = serde_json::from_slice(text).map_err(|_| EnvelopeError::Json)?;
+    pub fn open(text: Vec<u8>) -> Result<Self, EnvelopeError> {
+        let Object(json): Object<Json<'_>> =
+            serde_json::from_slice(&text).map_err(|_| EnvelopeError::Json)?;
         let decode = |text: &str| STANDARD.decode(text).map_err(|_| EnvelopeError::Base64);
-        Ok(Self {
-            payload: decode(&json.payload)?,
-            payload_type: json.payload_type,
-            signatures: json
-                .signatures
-                .into_iter()
-                .map(|Object(signature)| {
-                    Ok(EnvelopeSignature {
-                        bytes: decode(&signature.sig)?,
-                        key_id: signature.keyid,
-                    })
+        let payload_type = json.payload_type;
+        let signatures = json
+            .signatures
+            .into_iter()
+            .map(|Object(signature)| {
+                Ok(EnvelopeSignature {
+                    bytes: decode(&signature.sig)?,
+                    key_id: signature.keyid,
                 })
-                .collect::<Result<_, _>>()?,
+            })
+            .collect::<Result<_, _>>()?;
+        let length = decoded_length(&json.payload).ok_or(EnvelopeError::Base64)?;
+        let prefix = pae_prefix(&payload_type, length).into_bytes();
+        let payload_at = prefix.len();
+        let bytes = match json.payload {
+            Cow::Borrowed(encoded) if prefix.len() < MOST_IN_FRONT => {
+                let start = encoded.as_ptr().addr() - text.as_ptr().addr();
+                let end = start + encoded.len();
+                decode_in_place(text, start..end, &prefix)?
+            }
+            // Somebody has written characters of it as escapes, or a type of kilobytes.
+            encoded => {
+                let mut bytes = prefix;
+                STANDARD
+                    .decode_vec(encoded.as_ref(), &mut bytes)
+                    .map_err(|_| EnvelopeError::Base64)?;
+                bytes
+            }
+        };
+        Ok(Self {
+            payload_type,
+            signatures,
+            bytes,
+            payload_at,
         })
+    }
+
+    /// The payload's type.
+    pub fn payload_type(&self) -> &str {
+        &self.payload_type
+    }
+
+    /// The payload.
+    pub fn payload(&self) -> &[u8] {
+        self.bytes.get(self.payload_at..).unwrap_or_default()
+    }
+
+    /// How many signatures there are.
+    pub const fn signature_count(&self) -> usize {
+        self.signatures.len()
     }
 
     /// Whether the envelope has exactly one signature, made by this key. A signature that says that it is another
     /// key's, or a second one, is not overlooked.
     pub fn signed_by(&self, key: &VerifierKey) -> bool {
         match self.signatures.as_slice() {
-            [only] => {
-                only.key_id == key.key_id()
-                    && key.verifies(&pae(&self.payload_type, &self.payload), &only.bytes)
-            }
+            [only] => only.key_id == key.key_id() && key.verifies(&self.bytes, &only.bytes),
             _ => false,
         }
+    }
+}
+
+/// How many base64 characters are decoded at once, and the bytes that they hold.
+const PIECE_CHARS: usize = 16_384;
+const PIECE_BYTES: usize = PIECE_CHARS / 4 * 3;
+
+/// What may stand in front of a payload that is decoded in place: after each piece there is at least so much room.
+const MOST_IN_FRONT: usize = PIECE_CHARS - PIECE_BYTES;
+
+/// How many bytes a base64 text holds, if it is one.
+fn decoded_length(encoded: &str) -> Option<u64> {
+    let padding = encoded
+        .bytes()
+        .rev()
+        .take(2)
+        .take_while(|byte| *byte == b'=')
+        .count();
+    let length = (encoded.len() / 4 * 3).checked_sub(padding)?;
+    if encoded.len().is_multiple_of(4) {
+        u64::try_from(length).ok()
+    } else {
+        None
+    }
+}
+
+/// Puts `prefix` and what the base64 text at `from` holds to the beginning of `bytes`, and nothing behind them. What is
+/// written never reaches what is still to be read.
+fn decode_in_place(mut bytes: Vec<u8>, from: Range<usize>, prefix: &[u8]) -> Result<Vec<u8>, EnvelopeError> {
+    let mut piece = [0; PIECE_BYTES];
+    let (mut read, mut written) = (from.start, 0);
+    loop {
+        let until = from.end.min(read + PIECE_CHARS);
+        let encoded = bytes.get(read..until).unwrap_or_default();
+        let decoded = STANDARD
+            .decode_slice(encoded, &mut piece)
+            .map_err(|_| EnvelopeError::Base64)?;
+        read = until;
+        // Padding belongs to the very end.
+        if read < from.end && decoded != PIECE_BYTES {
+            return Err(EnvelopeError::Base64);
+        }
+        if written == 0 {
+            put(&mut bytes, &mut written, prefix);
+        }
+        put(&mut bytes, &mut written, piece.get(..decoded).unwrap_or_default());
+        if read == from.end {
+            break;
+        }
+    }
+    bytes.truncate(written);
+    bytes.shrink_to_fit();
+    Ok(bytes)
+}
+
+fn put(bytes: &mut Vec<u8>, at: &mut usize, piece: &[u8]) {
+    let end = *at + piece.len();
+    if bytes.len() < end {
+        bytes.resize(end, 0);
+    }
+    if let Some(place) = bytes.get_mut(*at..end) {
+        place.copy_from_slice(piece);
+    }
+    *at = end;
+}
+
+impl Envelope {
+    /// Reads an envelope: exactly its three members, each once.
+    ///
+    /// # Errors
+    /// [`EnvelopeError`].
+    pub fn parse(text: &[u8]) -> Result<Self, EnvelopeError> {
+        let mut message = Message::open(text.to_vec())?;
+        message.bytes.drain(..message.payload_at);
+        Ok(Self {
+            payload_type: message.payload_type,
+            payload: message.bytes,
+            signatures: message.signatures,
+        })
     }
 }
 
@@ -220,12 +347,48 @@ mod tests {
 
     #[test]
     fn an_envelope_is_read_back_and_verifies_with_its_key_only() {
+        let message = Message::open(sealed(Some(&key(1)))).unwrap();
+        assert_eq!(message.payload(), b"hello world");
+        assert_eq!(message.payload_type(), "http://example.com/HelloWorld");
+        assert!(message.signed_by(&key(1).verifier()));
+        assert!(!message.signed_by(&key(2).verifier()));
+        let unsigned = Message::open(sealed(None)).unwrap();
+        assert!(unsigned.signature_count() == 0 && !unsigned.signed_by(&key(1).verifier()));
         let envelope = Envelope::parse(&sealed(Some(&key(1)))).unwrap();
-        assert_eq!(envelope.payload, b"hello world");
-        assert!(envelope.signed_by(&key(1).verifier()));
-        assert!(!envelope.signed_by(&key(2).verifier()));
-        let unsigned = Envelope::parse(&sealed(None)).unwrap();
-        assert!(unsigned.signatures.is_empty() && !unsigned.signed_by(&key(1).verifier()));
+        assert_eq!(
+            (envelope.payload, envelope.signatures.len()),
+            (b"hello world".to_vec(), 1)
+        );
+    }
+
+    #[test]
+    fn a_payload_of_any_length_and_spelling_is_decoded_where_it_lies() {
+        for length in [0, 1, 2, 3, 100, 12_287, 12_288, 12_289, 12_290, 24_576, 50_001] {
+            let payload: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
+            for payload_type in ["", "a", &"t".repeat(5_000)] {
+                let mut text = Vec::new();
+                seal(payload_type, &payload, Some(&key(1)), &mut text).unwrap();
+                let message = Message::open(text.clone()).unwrap();
+                assert_eq!(message.payload(), payload, "{length}");
+                assert!(message.signed_by(&key(1).verifier()));
+                if length > 0 {
+                    // Its first character as an escape.
+                    let text = String::from_utf8(text).unwrap();
+                    let place = text.find(":\"").unwrap() + 2;
+                    let escaped = format!(
+                        "{}\\u{:04x}{}",
+                        &text[..place],
+                        text.as_bytes()[place],
+                        &text[place + 1..]
+                    );
+                    assert_eq!(Message::open(escaped.into_bytes()), Ok(message));
+                }
+            }
+        }
+        // Padding belongs to the end, also where one piece ends and the next begins.
+        let inside = format!("{}A={}AA==", "A".repeat(PIECE_CHARS - 2), "A".repeat(4));
+        let text = format!(r#"{{"payload":"{inside}","payloadType":"a","signatures":[]}}"#);
+        assert_eq!(Message::open(text.into_bytes()), Err(EnvelopeError::Base64));
     }
 
     #[test]
@@ -267,7 +430,7 @@ mod tests {
             let mut text = sealed(Some(&key(1)));
             let place = at.index(text.len());
             text[place] ^= 1 << bit;
-            let verified = Envelope::parse(&text).is_ok_and(|envelope| envelope.signed_by(&key(1).verifier()));
+            let verified = Message::open(text).is_ok_and(|message| message.signed_by(&key(1).verifier()));
             prop_assert!(!verified);
         }
     }

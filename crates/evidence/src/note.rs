@@ -357,6 +357,19 @@ impl Note {
 }
 
 impl NoteSignature {
+    /// Reads a signature line, without its newline.
+    ///
+    /// # Errors
+    /// [`NoteError::Note`].
+    pub fn parse(line: &str) -> Result<Self, NoteError> {
+        signature_line(line)
+    }
+
+    /// Name and hash of the key, as [`VerifierKey::key_id`] gives them.
+    pub fn key_id(&self) -> String {
+        format!("{}+{}", self.name, hash_text(self.hash))
+    }
+
     /// Whether the line says that it is this key's.
     pub fn is_by(&self, key: &VerifierKey) -> bool {
         self.name == key.name && self.hash == key.hash()

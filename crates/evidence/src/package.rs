@@ -177,6 +177,16 @@ pub struct PackedConsistency {
     pub proof: Vec<Digest>,
 }
 
+/// A checkpoint of another size of the log that witnesses have signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackedWitnessed {
+    /// The checkpoint with the witnesses' lines: a signed note.
+    pub checkpoint: String,
+    /// The consistency proof between it and the package's own checkpoint, from the smaller to the larger.
+    pub proof: Vec<Digest>,
+}
+
 /// What the package says it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -219,6 +229,9 @@ pub struct Payload {
     pub keys: Vec<KeyEntry>,
     /// The log's checkpoint at [`Manifest::tree_size`]: a signed note.
     pub checkpoint: String,
+    /// Checkpoints of other sizes that witnesses have signed, by size. The member is there only when there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub witnessed: Vec<PackedWitnessed>,
     /// What is in it.
     pub manifest: Manifest,
 }
@@ -319,17 +332,21 @@ impl<W: Write> PayloadWriter<W> {
         consistency: &[PackedConsistency],
         keys: &[KeyEntry],
         checkpoint: &str,
+        witnessed: &[PackedWitnessed],
         manifest: impl FnOnce(u64, u64) -> Manifest,
     ) -> io::Result<(W, u64)> {
         self.enter(Section::Leaves)?;
         let manifest = manifest(self.record_count, self.leaf_count);
         self.put(&format!(
-            "],\"consistency\":{},\"keys\":{},\"checkpoint\":{},\"manifest\":{}}}",
+            "],\"consistency\":{},\"keys\":{},\"checkpoint\":{}",
             serde_json::to_string(consistency)?,
             serde_json::to_string(keys)?,
             serde_json::to_string(checkpoint)?,
-            serde_json::to_string(&manifest)?
         ))?;
+        if !witnessed.is_empty() {
+            self.put(&format!(",\"witnessed\":{}", serde_json::to_string(witnessed)?))?;
+        }
+        self.put(&format!(",\"manifest\":{}}}", serde_json::to_string(&manifest)?))?;
         Ok((self.out, self.bytes))
     }
 }
@@ -348,9 +365,13 @@ impl Payload {
         for leaf in &self.leaves {
             writer.leaf(leaf)?;
         }
-        let (text, _) = writer.finish(&self.consistency, &self.keys, &self.checkpoint, |_, _| {
-            self.manifest.clone()
-        })?;
+        let (text, _) = writer.finish(
+            &self.consistency,
+            &self.keys,
+            &self.checkpoint,
+            &self.witnessed,
+            |_, _| self.manifest.clone(),
+        )?;
         Ok(text)
     }
 }
@@ -420,6 +441,10 @@ mod tests {
             }],
             keys: Vec::new(),
             checkpoint: "c\n".into(),
+            witnessed: vec![PackedWitnessed {
+                checkpoint: "w\n".into(),
+                proof: vec![Digest::of("z")],
+            }],
             manifest: Manifest {
                 audit_id: "a".into(),
                 scope: Scope::Whole,
@@ -436,6 +461,7 @@ mod tests {
             assert_eq!(payload.to_text().unwrap(), serde_json::to_vec(&payload).unwrap());
             if payload.leaves.is_empty() {
                 payload.records.clear();
+                payload.witnessed.clear();
             }
             payload.leaves.clear();
         }

@@ -30,6 +30,7 @@
 use std::fmt;
 
 use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value, map::Entry};
 
 /// The largest magnitude of a number, 2^53 - 1 (RFC 7493 section 2.2): not every integer beyond is a double.
@@ -140,6 +141,100 @@ pub fn parse_str(text: &str) -> Result<Value, StrictError> {
             line: error.line(),
             column: error.column(),
         }),
+    }
+}
+
+/// An object read strictly whose one long list stays text.
+#[derive(Clone, Debug)]
+pub struct Around<'a> {
+    /// The other members; also the one that was to be the list, when it is none.
+    pub members: Map<String, Value>,
+    /// The elements of the list, each as it is written; none when there is no such member or it is no list.
+    pub list: Option<Vec<&'a RawValue>>,
+}
+
+/// Reads an object as [`parse_str`] does, and keeps the elements of the list `name` as text, so that memory holds one
+/// of their values at a time. Anything but an object has no members.
+///
+/// # Errors
+/// [`StrictError`]; places inside an element of the list count from that element.
+pub fn parse_around<'a>(text: &'a str, name: &str) -> Result<Around<'a>, StrictError> {
+    let mut trail = Trail::default();
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let outer = Outer {
+        trail: &mut trail,
+        name,
+    };
+    let (mut members, member) = match reader.deserialize_map(outer) {
+        Ok(read) => read,
+        Err(error) => return Err(trail.explain(&error)),
+    };
+    reader.end().map_err(|error| StrictError::TrailingData {
+        line: error.line(),
+        column: error.column(),
+    })?;
+    let Some(member) = member else {
+        return Ok(Around { members, list: None });
+    };
+    let inside = |text: &str, depth| {
+        let mut trail = Trail::default();
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let node = Node {
+            trail: &mut trail,
+            depth,
+        };
+        node.deserialize(&mut reader)
+            .map_err(|error| trail.explain(&error))
+    };
+    let Ok(list) = serde_json::from_str::<Vec<&RawValue>>(member.get()) else {
+        members.insert(name.to_owned(), inside(member.get(), 1)?);
+        return Ok(Around { members, list: None });
+    };
+    for element in &list {
+        inside(element.get(), 2)?;
+    }
+    Ok(Around {
+        members,
+        list: Some(list),
+    })
+}
+
+/// Reads the object of [`parse_around`].
+struct Outer<'t> {
+    trail: &'t mut Trail,
+    name: &'t str,
+}
+
+impl<'de> Visitor<'de> for Outer<'_> {
+    type Value = (Map<String, Value>, Option<&'de RawValue>);
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let (mut members, mut member) = (Map::new(), None);
+        while let Some(key) = access.next_key::<String>()? {
+            if members.contains_key(&key) || (key == self.name && member.is_some()) {
+                return Err(self.trail.refuse(Fault::DuplicateKey(shown(&key))));
+            }
+            if key == self.name {
+                member = Some(access.next_value()?);
+                continue;
+            }
+            let node = Node {
+                trail: &mut *self.trail,
+                depth: 1,
+            };
+            match access.next_value_seed(node) {
+                Ok(value) => drop(members.insert(key, value)),
+                Err(error) => {
+                    self.trail.inside_out.push(shown(&key));
+                    return Err(error);
+                }
+            }
+        }
+        Ok((members, member))
     }
 }
 
@@ -413,6 +508,38 @@ pub(crate) mod tests {
         Err(StrictError::NumberOutOfRange {
             pointer: pointer.into(),
         })
+    }
+
+    #[test]
+    fn an_object_around_a_list_is_held_to_the_same_rules() {
+        let text = r#"{"a": 1, "routes": [{"b": 2}, "c"], "d": null}"#;
+        let around = parse_around(text, "routes").unwrap();
+        assert_eq!(Value::Object(around.members), json!({ "a": 1, "d": null }));
+        let list: Vec<&str> = around.list.unwrap().iter().map(|element| element.get()).collect();
+        assert_eq!(list, [r#"{"b": 2}"#, r#""c""#]);
+        let none = parse_around(r#"{"routes": {"a": 1}}"#, "routes").unwrap();
+        assert!(none.list.is_none() && none.members["routes"]["a"] == 1);
+        let deep = |levels| format!(r#"{{"routes": [{}]}}"#, nested(levels));
+        for refused in [
+            "[]",
+            "1",
+            r#"{"routes": []} 1"#,
+            r#"{"routes": [1"#,
+            r#"{"routes": [], "routes": []}"#,
+            r#"{"a": 1, "a": 1}"#,
+            r#"{"routes": [{"a": 1, "a": 1}]}"#,
+            r#"{"routes": [1e300]}"#,
+            r#"{"routes": ["\ud800"]}"#,
+            &deep(MAX_DEPTH - 1),
+        ] {
+            assert!(parse_around(refused, "routes").is_err(), "{refused}");
+            assert!(
+                parse_str(refused).is_err() || !refused.starts_with('{'),
+                "{refused}"
+            );
+        }
+        let deepest = deep(MAX_DEPTH - 2);
+        assert!(parse_around(&deepest, "routes").is_ok() && parse_str(&deepest).is_ok());
     }
 
     #[test]

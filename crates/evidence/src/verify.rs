@@ -11,16 +11,24 @@ use cavra_domain::replay::Replay;
 use cavra_domain::route::{Cycles, FilterTerms, RouteCounts, RouteFilter};
 use cavra_domain::time::Timestamp;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::canonical::canonical_value;
 use crate::digest::Digest;
-use crate::dsse::Envelope;
+use crate::dsse::Message;
 use crate::leaf::Leaf;
 use crate::merkle::{RootBuilder, leaf_hash, verify_consistency, verify_inclusion};
-use crate::note::{Checkpoint, Note, VerifierKey};
-use crate::package::{KeyHistory, PACKAGE_SCHEMA, PAYLOAD_TYPE, Payload, Scope, UNSIGNED_ORIGIN, scope_of};
-use crate::strict;
+use crate::note::{Checkpoint, VerifierKey};
+use crate::package::{KeyHistory, PAYLOAD_TYPE, PackedConsistency, Scope, scope_of};
+use crate::strict::{self, Around};
+
+mod packed;
+mod witness;
+
+use packed::{Packed, unquoted};
+use witness::Checkpoints;
+pub use witness::{CLOCK_TOLERANCE_SECONDS, Cosignature};
 
 /// The checks, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -46,6 +54,8 @@ pub enum CheckName {
     Routes,
     /// The counts, the population and the level follow from the routes.
     Counts,
+    /// The witnesses that were asked for have seen the evidence.
+    Witnesses,
     /// The log of an earlier package is the beginning of this one's.
     Consistency,
 }
@@ -102,6 +112,8 @@ pub struct Verification {
     pub imported_count: u64,
     /// Routes in it.
     pub route_count: u64,
+    /// What witnesses have signed.
+    pub cosignatures: Vec<Cosignature>,
     /// The earlier package's tree size, when it was compared.
     pub previous_tree_size: Option<u64>,
 }
@@ -113,6 +125,19 @@ pub struct Trust<'a> {
     pub key: Option<&'a VerifierKey>,
 }
 
+/// What a package is held against.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked<'a> {
+    /// Whom to trust.
+    pub trust: Trust<'a>,
+    /// An earlier package of the same log: it is verified as well, and nothing may have been rewritten since.
+    pub previous: Option<&'a [u8]>,
+    /// Witnesses' keys that were given out of band.
+    pub witnesses: &'a [VerifierKey],
+    /// How many of them have to have seen the evidence; none for all.
+    pub witnesses_needed: Option<usize>,
+}
+
 /// Verifies a package.
 pub fn verify(envelope: &[u8], trust: Trust<'_>) -> Verification {
     verify_with(envelope, None, trust)
@@ -120,6 +145,16 @@ pub fn verify(envelope: &[u8], trust: Trust<'_>) -> Verification {
 
 /// Verifies a package, and that the log of an earlier one, which is verified as well, was not rewritten since.
 pub fn verify_with(envelope: &[u8], previous: Option<&[u8]>, trust: Trust<'_>) -> Verification {
+    let asked = Asked {
+        trust,
+        previous,
+        ..Asked::default()
+    };
+    verify_asked(envelope.to_vec(), &asked)
+}
+
+/// Verifies a package against all that is asked. It works in the memory that holds the envelope.
+pub fn verify_asked(envelope: Vec<u8>, asked: &Asked<'_>) -> Verification {
     let mut found = Verification {
         verdict: Verdict::Failed,
         failure: None,
@@ -134,19 +169,20 @@ pub fn verify_with(envelope: &[u8], previous: Option<&[u8]>, trust: Trust<'_>) -
         upgraded_count: 0,
         imported_count: 0,
         route_count: 0,
+        cosignatures: Vec::new(),
         previous_tree_size: None,
     };
-    let checked = check(envelope, trust, &mut found).and_then(|opened| match previous {
+    let checked = check(envelope, asked, &mut found).and_then(|opened| match asked.previous {
         None => Ok(()),
         Some(previous) => {
-            consistent(&opened, previous, trust, &mut found)?;
+            consistent(&opened, previous, asked.trust, &mut found)?;
             found.passed.push(CheckName::Consistency);
             Ok(())
         }
     });
     match checked {
         Err(failure) => found.failure = Some(failure),
-        Ok(()) if trust.key.is_some() => found.verdict = Verdict::Verified,
+        Ok(()) if asked.trust.key.is_some() => found.verdict = Verdict::Verified,
         Ok(()) => found.verdict = Verdict::ConsistentOnly,
     }
     found
@@ -169,84 +205,86 @@ fn whole(check: CheckName, problem: impl Into<String>) -> Failure {
     fail(check, element, problem)
 }
 
-/// A package whose checks passed.
+/// What is kept of a package whose checks passed.
 struct Opened {
-    payload: Payload,
+    scope: Scope,
+    consistency: Vec<PackedConsistency>,
     checkpoint: Checkpoint,
     /// Every leaf hash of a whole package.
     leaves: Vec<Digest>,
 }
 
-fn check(envelope: &[u8], trust: Trust<'_>, found: &mut Verification) -> Result<Opened, Failure> {
+fn check(envelope: Vec<u8>, asked: &Asked<'_>, found: &mut Verification) -> Result<Opened, Failure> {
     use CheckName as Check;
-    let envelope = Envelope::parse(envelope).map_err(|error| whole(Check::Envelope, error.to_string()))?;
-    if envelope.payload_type != PAYLOAD_TYPE {
+    let message = Message::open(envelope).map_err(|error| whole(Check::Envelope, error.to_string()))?;
+    if message.payload_type() != PAYLOAD_TYPE {
         return Err(whole(Check::Envelope, "its payload is of another type"));
     }
     found.passed.push(Check::Envelope);
 
-    let payload: Payload = serde_json::from_slice(&envelope.payload)
-        .map_err(|_| whole(Check::Payload, "it is not the JSON of a signed audit package"))?;
-    // One spelling: what is hashed and signed is what was read.
-    if !payload.to_text().is_ok_and(|text| text == envelope.payload) {
-        return Err(whole(
-            Check::Payload,
-            "it is not written as a signed audit package is",
-        ));
-    }
-    if payload.schema_version != PACKAGE_SCHEMA {
-        return Err(whole(Check::Payload, "its schema is not one that is known here"));
-    }
+    let payload = Packed::open(message.payload()).map_err(|problem| whole(Check::Payload, problem))?;
     found.passed.push(Check::Payload);
 
     let keys =
         KeyHistory::parse(payload.keys.clone()).map_err(|error| whole(Check::Keys, error.to_string()))?;
     found.passed.push(Check::Keys);
 
-    signature(&envelope, &keys, trust)?;
+    signature(&message, &keys, asked.trust)?;
     found.signed_by = keys.current().map(VerifierKey::key_id);
     found.passed.push(Check::Signature);
 
-    let checkpoint = checkpoint(&payload.checkpoint, &keys)?;
-    found.tree_size = Some(checkpoint.size);
-    found.root = Some(checkpoint.root);
+    let checkpoints = Checkpoints::open(&payload, &keys)?;
+    let own = checkpoints.own().clone();
+    found.tree_size = Some(own.size);
+    found.root = Some(own.root);
     found.passed.push(Check::Checkpoint);
 
-    manifest(&payload, &checkpoint, &keys)?;
+    let text = payload.audit_package();
+    manifest(&payload, &text, &own, &keys)?;
     found.audit_id = Some(payload.manifest.audit_id.clone());
     found.scope = Some(payload.manifest.scope);
     found.passed.push(Check::Manifest);
 
-    let records = records(&payload, found)?;
-    let leaves = places(&payload, &records, &checkpoint)?;
+    let records = Records::read(&payload, found)?;
+    let leaves = places(&payload, &records, &own)?;
     found.record_count = payload.manifest.record_count;
     found.passed.push(Check::Records);
 
-    let package = package(&payload, &records, &checkpoint)?;
+    let package = package(&payload, &text, &records, &own)?;
     found.generated_at = package
+        .members
         .get("generated_at")
         .and_then(Value::as_str)
         .map(str::to_owned);
     found.passed.push(Check::Package);
 
-    let scope = ScopeOf::read(&package).ok_or_else(|| whole(Check::Routes, "its filters cannot be read"))?;
-    let matched = routes(&payload, &package, &records, &scope)?;
+    let scope =
+        ScopeOf::read(&package.members).ok_or_else(|| whole(Check::Routes, "its filters cannot be read"))?;
+    complete(&payload, &records, &scope)?;
+    let replay = records.replay?;
+    let matched = routes(&replay, &package, &scope)?;
     found.route_count = u64::try_from(matched.entries).unwrap_or(u64::MAX);
     found.passed.push(Check::Routes);
 
-    counts(&payload, &package, &scope, &matched)?;
+    counts(&payload, &package.members, &scope, &matched)?;
     found.passed.push(Check::Counts);
+
+    found.cosignatures = checkpoints.cosignatures(asked, &keys, &records.opened)?;
+    if !asked.witnesses.is_empty() {
+        found.passed.push(Check::Witnesses);
+    }
     Ok(Opened {
-        payload,
-        checkpoint,
+        scope: payload.manifest.scope,
+        consistency: payload.consistency,
+        checkpoint: own,
         leaves,
     })
 }
 
-fn signature(envelope: &Envelope, keys: &KeyHistory, trust: Trust<'_>) -> Result<(), Failure> {
+fn signature(envelope: &Message, keys: &KeyHistory, trust: Trust<'_>) -> Result<(), Failure> {
     let wrong = |problem: &str| Err(whole(CheckName::Signature, problem));
     let Some(current) = keys.current() else {
-        if !envelope.signatures.is_empty() {
+        if envelope.signature_count() > 0 {
             return wrong("it has a signature and names no key");
         }
         return match trust.key {
@@ -266,21 +304,12 @@ fn signature(envelope: &Envelope, keys: &KeyHistory, trust: Trust<'_>) -> Result
     }
 }
 
-fn checkpoint(text: &str, keys: &KeyHistory) -> Result<Checkpoint, Failure> {
-    let wrong = |problem: String| whole(CheckName::Checkpoint, problem);
-    let note = Note::parse(text).map_err(|error| wrong(error.to_string()))?;
-    let checkpoint = Checkpoint::parse(&note.text).map_err(|error| wrong(error.to_string()))?;
-    let origin = keys.current().map_or(UNSIGNED_ORIGIN, VerifierKey::name);
-    if checkpoint.origin != origin {
-        return Err(wrong("it is the checkpoint of another log".to_owned()));
-    }
-    if let Some(key) = keys.current() {
-        note.verify(key).map_err(|error| wrong(error.to_string()))?;
-    }
-    Ok(checkpoint)
-}
-
-fn manifest(payload: &Payload, checkpoint: &Checkpoint, keys: &KeyHistory) -> Result<(), Failure> {
+fn manifest(
+    payload: &Packed<'_>,
+    text: &str,
+    checkpoint: &Checkpoint,
+    keys: &KeyHistory,
+) -> Result<(), Failure> {
     let said = &payload.manifest;
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let wrong = |field: &str| Err(fail(CheckName::Manifest, field, "the manifest says otherwise"));
@@ -296,17 +325,16 @@ fn manifest(payload: &Payload, checkpoint: &Checkpoint, keys: &KeyHistory) -> Re
     if said.signed != keys.current().is_some() {
         return wrong("keys");
     }
-    let digest = Digest::of(&payload.audit_package);
-    if (said.package_sha256, said.package_bytes) != (digest, count(payload.audit_package.len())) {
+    if (said.package_sha256, said.package_bytes) != (Digest::of(text), count(text.len())) {
         return wrong("audit_package");
     }
     Ok(())
 }
 
-/// A record whose digest and form are right.
+/// What is kept of a record whose digest and form are right.
 struct OpenRecord {
     leaf: Leaf,
-    value: Value,
+    hash: Digest,
 }
 
 /// A leaf out of its bytes; only as this crate writes it.
@@ -315,61 +343,97 @@ fn read_leaf(text: &str) -> Option<Leaf> {
     (leaf.text() == text && leaf.position > 0).then_some(leaf)
 }
 
-fn records(payload: &Payload, found: &mut Verification) -> Result<Vec<OpenRecord>, Failure> {
-    let mut opened: Vec<OpenRecord> = Vec::with_capacity(payload.records.len());
-    for (number, packed) in payload.records.iter().enumerate() {
-        let nameless = || {
-            fail(
-                CheckName::Records,
-                format!("records[{number}]"),
-                "its leaf cannot be read",
-            )
+/// The records of a package. They are read once, one at a time: what they say about routes is followed on the way, and
+/// what cannot be followed is said when the routes are checked.
+struct Records {
+    opened: Vec<OpenRecord>,
+    replay: Result<Replay, Failure>,
+    /// The last record: the package's own.
+    own: Value,
+}
+
+impl Records {
+    fn read(payload: &Packed<'_>, found: &mut Verification) -> Result<Self, Failure> {
+        let mut records = Self {
+            opened: Vec::with_capacity(payload.records.len()),
+            replay: Ok(Replay::default()),
+            own: Value::Null,
         };
-        let leaf = read_leaf(&packed.leaf).ok_or_else(nameless)?;
-        let element = format!("record {}", leaf.position);
-        let wrong = |problem: &str| fail(CheckName::Records, element.clone(), problem);
-        if opened
-            .last()
-            .is_some_and(|last| last.leaf.position >= leaf.position)
-        {
-            return Err(wrong("it does not stand in log order"));
+        for (number, packed) in payload.records.iter().enumerate() {
+            let nameless = || {
+                fail(
+                    CheckName::Records,
+                    format!("records[{number}]"),
+                    "its leaf cannot be read",
+                )
+            };
+            let text = unquoted(packed.leaf);
+            let leaf = read_leaf(&text).ok_or_else(nameless)?;
+            let last = records.opened.last();
+            if last.is_some_and(|last| last.leaf.position >= leaf.position) {
+                let element = format!("record {}", leaf.position);
+                return Err(fail(
+                    CheckName::Records,
+                    element,
+                    "it does not stand in log order",
+                ));
+            }
+            let value = read_record(&leaf, &unquoted(packed.record))
+                .map_err(|problem| fail(CheckName::Records, format!("record {}", leaf.position), problem))?;
+            found.upgraded_count += u64::from(leaf.upgraded);
+            found.imported_count += u64::from(leaf.imported);
+            records.follow(&leaf, &value);
+            records.own = value;
+            records.opened.push(OpenRecord {
+                hash: leaf_hash(text.as_bytes()),
+                leaf,
+            });
         }
-        if Digest::of(&packed.record) != leaf.sha256 {
-            return Err(wrong("its digest is not the one in the log"));
-        }
-        let value = strict::parse_str(&packed.record).map_err(|_| wrong("it is not strict JSON"))?;
-        if !canonical_value(&value).is_ok_and(|canonical| canonical == packed.record) {
-            return Err(wrong("it is not canonical JSON"));
-        }
-        if value
-            .get("metadata_kind")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            != leaf.kind
-        {
-            return Err(wrong("its kind is not the one in the log"));
-        }
-        found.upgraded_count += u64::from(leaf.upgraded);
-        found.imported_count += u64::from(leaf.imported);
-        opened.push(OpenRecord { leaf, value });
+        Ok(records)
     }
-    Ok(opened)
+
+    fn follow(&mut self, leaf: &Leaf, value: &Value) {
+        if !leaf.is_route_evidence() {
+            return;
+        }
+        let Ok(replay) = &mut self.replay else {
+            return;
+        };
+        if let Err(error) = replay.apply(leaf.position, leaf.recorded_at, leaf.imported, value) {
+            self.replay = Err(fail(
+                CheckName::Routes,
+                format!("record {}", leaf.position),
+                format!("it cannot be understood: {error}"),
+            ));
+        }
+    }
+}
+
+fn read_record(leaf: &Leaf, record: &str) -> Result<Value, &'static str> {
+    if Digest::of(record) != leaf.sha256 {
+        return Err("its digest is not the one in the log");
+    }
+    let value = strict::parse_str(record).map_err(|_| "it is not strict JSON")?;
+    if !canonical_value(&value).is_ok_and(|canonical| canonical == record) {
+        return Err("it is not canonical JSON");
+    }
+    let kind = value.get("metadata_kind").and_then(Value::as_str);
+    if kind.unwrap_or_default() != leaf.kind {
+        return Err("its kind is not the one in the log");
+    }
+    Ok(value)
 }
 
 /// Whether everything has its place in the log. Gives all leaf hashes of a whole package.
-fn places(
-    payload: &Payload,
-    records: &[OpenRecord],
-    checkpoint: &Checkpoint,
-) -> Result<Vec<Digest>, Failure> {
+fn places(payload: &Packed<'_>, records: &Records, checkpoint: &Checkpoint) -> Result<Vec<Digest>, Failure> {
     if payload.manifest.scope == Scope::Filtered {
         if !payload.leaves.is_empty() {
             return Err(fail(CheckName::Records, "leaves", "a filtered package has none"));
         }
-        for (packed, opened) in payload.records.iter().zip(records) {
+        for (packed, opened) in payload.records.iter().zip(&records.opened) {
             let position = opened.leaf.position;
             verify_inclusion(
-                leaf_hash(&packed.leaf),
+                opened.hash,
                 position - 1,
                 checkpoint.size,
                 &packed.proof,
@@ -386,20 +450,21 @@ fn places(
         return Ok(Vec::new());
     }
     let mut hashes: BTreeMap<u64, Digest> = BTreeMap::new();
-    for (packed, opened) in payload.records.iter().zip(records) {
+    for (packed, opened) in payload.records.iter().zip(&records.opened) {
         let position = opened.leaf.position;
         if !packed.proof.is_empty() {
             let problem = "a whole package has leaves and no proofs";
             return Err(fail(CheckName::Records, format!("record {position}"), problem));
         }
-        hashes.insert(position, leaf_hash(&packed.leaf));
+        hashes.insert(position, opened.hash);
     }
-    for (number, text) in payload.leaves.iter().enumerate() {
+    for (number, raw) in payload.leaves.iter().enumerate() {
         let element = format!("leaves[{number}]");
-        let Some(leaf) = read_leaf(text) else {
+        let text = unquoted(raw);
+        let Some(leaf) = read_leaf(&text) else {
             return Err(fail(CheckName::Records, element, "it cannot be read"));
         };
-        if hashes.insert(leaf.position, leaf_hash(text)).is_some() {
+        if hashes.insert(leaf.position, leaf_hash(text.as_bytes())).is_some() {
             return Err(fail(CheckName::Records, element, "another leaf has its place"));
         }
     }
@@ -421,36 +486,40 @@ fn places(
     Ok(hashes.into_values().collect())
 }
 
-fn package(
-    payload: &Payload,
-    records: &[OpenRecord],
+fn package<'a>(
+    payload: &Packed<'_>,
+    said: &'a str,
+    records: &Records,
     checkpoint: &Checkpoint,
-) -> Result<Map<String, Value>, Failure> {
+) -> Result<Around<'a>, Failure> {
     let wrong = |problem: &str| whole(CheckName::Package, problem);
-    let own = records
-        .last()
-        .filter(|record| record.leaf.position == checkpoint.size && !record.leaf.imported)
-        .filter(|record| EvidenceKind::of(&record.leaf.kind) == EvidenceKind::AuditPackage)
-        .ok_or_else(|| wrong("its own record is not the newest of the log"))?;
-    let summary = document_of(&EvidenceKind::AuditPackage, &own.value);
+    let is_own = |record: &OpenRecord| {
+        record.leaf.position == checkpoint.size
+            && !record.leaf.imported
+            && EvidenceKind::of(&record.leaf.kind) == EvidenceKind::AuditPackage
+    };
+    if !records.opened.last().is_some_and(is_own) {
+        return Err(wrong("its own record is not the newest of the log"));
+    }
+    let own = &records.own;
+    let summary = document_of(&EvidenceKind::AuditPackage, own);
     let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
-    let bytes = u64::try_from(payload.audit_package.len()).unwrap_or(u64::MAX);
-    if text(&own.value, "session_id").as_ref() != Some(&payload.manifest.audit_id) {
+    let bytes = u64::try_from(said.len()).unwrap_or(u64::MAX);
+    if text(own, "session_id").as_ref() != Some(&payload.manifest.audit_id) {
         return Err(wrong("its own record is another package's"));
     }
-    if text(summary, "package_sha256") != Some(Digest::of(&payload.audit_package).to_hex())
+    // The manifest has been held against the text.
+    if text(summary, "package_sha256") != Some(payload.manifest.package_sha256.to_hex())
         || summary.get("package_bytes").and_then(Value::as_u64) != Some(bytes)
     {
         return Err(wrong("it is not the text that was recorded"));
     }
-    let package = strict::parse_str(&payload.audit_package).map_err(|_| wrong("it is not strict JSON"))?;
-    let Value::Object(package) = package else {
-        return Err(wrong("it is not a JSON object"));
-    };
-    if package.get("audit_id").and_then(Value::as_str) != Some(payload.manifest.audit_id.as_str()) {
+    let package =
+        strict::parse_around(said, "routes").map_err(|_| wrong("it is not a strict JSON object"))?;
+    if package.members.get("audit_id").and_then(Value::as_str) != Some(payload.manifest.audit_id.as_str()) {
         return Err(wrong("its text names another package"));
     }
-    let filters = package.get("filters").and_then(Value::as_object);
+    let filters = package.members.get("filters").and_then(Value::as_object);
     let scope = filters.map(scope_of);
     if scope != Some(payload.manifest.scope) {
         return Err(wrong("its filters have another scope than the manifest says"));
@@ -523,8 +592,13 @@ struct Matched {
 }
 
 /// Whether the evidence in the package is all that it may be made from.
-fn complete(payload: &Payload, records: &[OpenRecord], scope: &ScopeOf) -> Result<(), Failure> {
-    let evidence = || records.iter().filter(|record| record.leaf.is_route_evidence());
+fn complete(payload: &Packed<'_>, records: &Records, scope: &ScopeOf) -> Result<(), Failure> {
+    let evidence = || {
+        records
+            .opened
+            .iter()
+            .filter(|record| record.leaf.is_route_evidence())
+    };
     if let Some(late) = evidence().find(|record| record.leaf.position > scope.until) {
         let element = format!("record {}", late.leaf.position);
         return Err(fail(
@@ -535,9 +609,9 @@ fn complete(payload: &Payload, records: &[OpenRecord], scope: &ScopeOf) -> Resul
     }
     let newest = evidence().next_back().map_or(0, |record| record.leaf.position);
     if payload.manifest.scope == Scope::Whole {
-        for text in &payload.leaves {
-            let hidden =
-                read_leaf(text).filter(|leaf| leaf.is_route_evidence() && leaf.position <= scope.until);
+        for raw in &payload.leaves {
+            let hidden = read_leaf(&unquoted(raw))
+                .filter(|leaf| leaf.is_route_evidence() && leaf.position <= scope.until);
             if let Some(leaf) = hidden {
                 let element = format!("record {}", leaf.position);
                 return Err(fail(
@@ -555,31 +629,10 @@ fn complete(payload: &Payload, records: &[OpenRecord], scope: &ScopeOf) -> Resul
     Ok(())
 }
 
-fn routes(
-    payload: &Payload,
-    package: &Map<String, Value>,
-    records: &[OpenRecord],
-    scope: &ScopeOf,
-) -> Result<Matched, Failure> {
-    complete(payload, records, scope)?;
-    let evidence = records.iter().filter(|record| record.leaf.is_route_evidence());
-    let mut replay = Replay::default();
-    for record in evidence {
-        let leaf = &record.leaf;
-        replay
-            .apply(leaf.position, leaf.recorded_at, leaf.imported, &record.value)
-            .map_err(|error| {
-                let element = format!("record {}", leaf.position);
-                fail(
-                    CheckName::Routes,
-                    element,
-                    format!("it cannot be understood: {error}"),
-                )
-            })?;
-    }
+fn routes(replay: &Replay, package: &Around<'_>, scope: &ScopeOf) -> Result<Matched, Failure> {
     let said = package
-        .get("routes")
-        .and_then(Value::as_array)
+        .list
+        .as_ref()
         .ok_or_else(|| fail(CheckName::Routes, "routes", "there is no list of them"))?;
     let mut matched = Matched {
         entries: 0,
@@ -595,7 +648,7 @@ fn routes(
     };
     let mut acknowledgements = BTreeSet::new();
     let mut next = said.iter();
-    for (tracked, history) in replay.routes() {
+    for (tracked, history) in replay.each_route() {
         if scope.cycles == Cycles::Current && !tracked.current {
             continue;
         }
@@ -616,10 +669,9 @@ fn routes(
                 .map(|entry| entry.answer.acknowledgement_id.clone()),
         );
         let element = format!("route {}", tracked.route.route_id);
-        let expected =
-            serde_json::to_value(PackageRoute::new(&tracked, history, scope.at)).unwrap_or(Value::Null);
+        let expected = PackageRoute::new(&tracked, history, scope.at);
         match next.next() {
-            Some(entry) if *entry == expected => {}
+            Some(entry) if says(entry, &expected) => {}
             Some(_) => {
                 return Err(fail(
                     CheckName::Routes,
@@ -642,8 +694,20 @@ fn routes(
     Ok(matched)
 }
 
+/// Whether an entry of the package says what its evidence says: almost always in the very text that is expected.
+fn says(entry: &RawValue, expected: &PackageRoute) -> bool {
+    serde_json::to_string(expected).is_ok_and(|text| text == entry.get())
+        || strict::parse_str(entry.get())
+            .is_ok_and(|entry| same(&entry, &serde_json::to_value(expected).unwrap_or(Value::Null)))
+}
+
+/// Whether two values have the same canonical form: `1.0` is `1`.
+fn same(a: &Value, b: &Value) -> bool {
+    a == b || canonical_value(a).is_ok_and(|a| canonical_value(b).is_ok_and(|b| a == b))
+}
+
 fn counts(
-    payload: &Payload,
+    payload: &Packed<'_>,
     package: &Map<String, Value>,
     scope: &ScopeOf,
     matched: &Matched,
@@ -671,7 +735,7 @@ fn counts(
         expected.push(("evidence", evidence));
     }
     for (field, value) in expected {
-        if package.get(field) != Some(&value) {
+        if !package.get(field).is_some_and(|said| same(said, &value)) {
             return Err(fail(
                 CheckName::Counts,
                 field,
@@ -721,7 +785,7 @@ fn consistent(
     if size > now.size {
         return Err(wrong("the previous package is the newer one".to_owned()));
     }
-    if opened.payload.manifest.scope == Scope::Whole {
+    if opened.scope == Scope::Whole {
         let mut builder = RootBuilder::default();
         for leaf in opened
             .leaves
@@ -739,7 +803,7 @@ fn consistent(
         };
     }
     let none: &[Digest] = &[];
-    let carried = opened.payload.consistency.iter().find(|proof| proof.size == size);
+    let carried = opened.consistency.iter().find(|proof| proof.size == size);
     let proof = match carried {
         Some(carried) => carried.proof.as_slice(),
         None if size == now.size => none,

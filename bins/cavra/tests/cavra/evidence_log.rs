@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use cavra_evidence::note::{Note, SigningKey, VerifierKey};
 use serde_json::json;
 
 use crate::program::{B, Folder, Serving, cavra, finish, run};
@@ -102,6 +103,46 @@ fn a_key_comes_from_one_place_only() {
 }
 
 #[test]
+fn a_key_may_come_from_the_environment_or_an_inherited_descriptor() {
+    let folder = Folder::new();
+    let key = folder.file("key");
+    run(&["keys", "generate", "--out", &key, "--name", "log.example.org"]).succeeded();
+    let text = std::fs::read_to_string(&key).unwrap();
+    let mut first = cavra(&[
+        "api",
+        "--listen",
+        "127.0.0.1:0",
+        "--database",
+        &folder.file("first"),
+    ]);
+    first.env("CAVRA_SIGNING_KEY", &text);
+    // A shell opens the descriptor, as a supervisor would.
+    let mut second = std::process::Command::new("sh");
+    second.args([
+        "-c",
+        "exec \"$0\" api --listen 127.0.0.1:0 --database \"$1\" --signing-key-fd 7 7<\"$2\"",
+        env!("CARGO_BIN_EXE_cavra"),
+        &folder.file("second"),
+        &key,
+    ]);
+    for command in [first, second] {
+        let serving = Serving::spawn(command);
+        let checkpoint = String::from_utf8(serving.bytes("/log/checkpoint")).unwrap();
+        assert!(checkpoint.starts_with("log.example.org\n"), "{checkpoint}");
+        let note = Note::parse(&checkpoint).unwrap();
+        let public = std::fs::read_to_string(format!("{key}.pub")).unwrap();
+        assert_eq!(note.verify(&VerifierKey::parse(&public).unwrap()), Ok(None));
+    }
+    // It is nowhere but where it was given.
+    for database in ["first", "second"] {
+        let stored = std::fs::read(folder.file(database)).unwrap();
+        let secret = text.trim().as_bytes();
+        let secret = &secret[secret.len() - 40..];
+        assert!(!stored.windows(secret.len()).any(|window| window == secret));
+    }
+}
+
+#[test]
 fn a_package_is_verified_offline_and_a_changed_one_is_not() {
     let folder = Folder::new();
     let (old, key) = (folder.file("old"), folder.file("key"));
@@ -192,10 +233,131 @@ fn only_a_witness_of_this_very_log_is_taken() {
     run(&[
         "cosign",
         &checkpoint,
+        "--key",
+        &format!("{key}.pub"),
         "--witness",
         &format!("{key}.pub"),
         "--database",
         &database,
     ])
+    .failed(2, &["not one of a witness"]);
+    let stranger = witness(&folder, 7).0;
+    run(&[
+        "cosign",
+        &checkpoint,
+        "--key",
+        &format!("{key}.pub"),
+        "--witness",
+        &stranger,
+        "--database",
+        &database,
+    ])
     .failed(2, &["nothing was added"]);
+}
+
+/// A witness: the file of its public key, and what it signs with.
+fn witness(folder: &Folder, number: u8) -> (String, SigningKey) {
+    let name = format!("witness-{number}.example.org");
+    let key = SigningKey::new(&name, &[number; 32]).unwrap();
+    let public = folder.write(&format!("witness-{number}.pub"), format!("{}\n", key.witness()));
+    (public, key)
+}
+
+/// A witness signs a checkpoint as it was served, now; the file of both is given.
+fn cosigned(folder: &Folder, served: &[u8], key: &SigningKey) -> String {
+    let served = String::from_utf8(served.to_vec()).unwrap();
+    let text = Note::parse(&served).unwrap().text;
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    folder.write("cosigned", format!("{served}{}\n", key.cosign(&text, now)))
+}
+
+#[test]
+fn a_package_that_is_fetched_again_shows_what_witnesses_have_seen() {
+    let folder = Folder::new();
+    let key = folder.file("key");
+    run(&["keys", "generate", "--out", &key]).succeeded();
+    let log = format!("{key}.pub");
+    let database = folder.quickstart_database("cavra.db");
+    let serving = Serving::start(&["--database", &database, "--signing-key", &key]);
+    let made = folder.write("made.json", package(&serving, &json!({})));
+    let keyed = || {
+        let path = format!("{B}/acknowledgements/audit-package");
+        let mut answer = ureq::post(serving.url(&path))
+            .header("content-type", "application/json")
+            .header("accept", "application/vnd.dsse+json")
+            .header("idempotency-key", "once")
+            .send("{}")
+            .unwrap();
+        answer.body_mut().read_to_string().unwrap()
+    };
+    let once = keyed();
+    let ((first, signs), (second, _)) = (witness(&folder, 1), witness(&folder, 2));
+    let note = cosigned(&folder, &serving.bytes("/log/checkpoint"), &signs);
+    run(&[
+        "cosign",
+        &note,
+        "--key",
+        &log,
+        "--witness",
+        &first,
+        "--database",
+        &database,
+    ])
+    .succeeded();
+    let verified = run(&["verify", &made, "--key", &log, "--json"])
+        .succeeded()
+        .json();
+    let path = format!(
+        "{B}/acknowledgements/audit-packages/{}",
+        verified["audit_id"].as_str().unwrap()
+    );
+    let mut answer = ureq::get(serving.url(&path))
+        .header("accept", "application/vnd.dsse+json")
+        .call()
+        .unwrap();
+    let fetched = folder.write("fetched.json", answer.body_mut().read_to_string().unwrap());
+    assert_eq!(keyed(), once, "an answer under a key stays what it is");
+    drop(serving);
+
+    let verify = |more: &[&str]| {
+        let mut arguments = vec!["verify", fetched.as_str(), "--key", log.as_str()];
+        arguments.extend(more);
+        run(&arguments)
+    };
+    let said = verify(&[]).succeeded().text();
+    assert!(
+        said.contains("not checked: a signature on the log of 186 leaves") && !said.contains(" saw "),
+        "{said}"
+    );
+    let said = verify(&["--witness", &first]).succeeded().text();
+    assert!(
+        said.contains("witness witness-1.example.org+") && said.contains("saw the log of 186 leaves at 20"),
+        "{said}"
+    );
+    let both = ["--witness", &first, "--witness", &second];
+    let json = verify(&[&both[..], &["--witnesses", "1", "--json"]].concat())
+        .succeeded()
+        .json();
+    assert_eq!(json["cosignatures"][0]["checked"], true);
+    assert!(json["passed"].as_array().unwrap().contains(&json!("witnesses")));
+    // What is asked for and missing is a failure.
+    let missing = verify(&both);
+    assert_eq!(missing.code, Some(1));
+    assert!(
+        missing.text().contains("witness-2.example.org+")
+            && missing.text().contains("has signed no checkpoint"),
+        "{}",
+        missing.text()
+    );
+    let never = run(&["verify", &made, "--key", &log, "--witness", &first]);
+    assert_eq!(never.code, Some(1), "it was made before the witness signed");
+    for (more, words) in [
+        (&["--witness", log.as_str()][..], "not one of a witness"),
+        (&["--witness", &first, "--witness", &first], "was given before"),
+        (&["--witness", &first, "--witnesses", "2"], "from 1 to 1"),
+        (&["--witness", &first, "--witnesses", "0"], "from 1 to 1"),
+        (&["--witnesses", "1"], "--witness"),
+    ] {
+        verify(more).failed(2, &[words]);
+    }
 }

@@ -170,6 +170,34 @@ fn what_was_answered_then_is_answered_again() {
 }
 
 #[test]
+fn what_was_answered_between_two_records_is_answered_again_for_its_time() {
+    let service = Service::empty();
+    let mut moments = Vec::new();
+    for part in quickstart_records().chunks(60) {
+        take(&service.app, &json!({ "items": part }).to_string()).unwrap();
+        service.clock.forward(3);
+        let routes = json!(page(&service, None).unwrap());
+        let dashboard = json!(service.app.dashboard().unwrap());
+        let at = service.app.now();
+        service.clock.forward(1);
+        let made = package(&service.app, everything(), Cycles::All).1;
+        moments.push((at, routes, dashboard, service.app.now(), made));
+        service.clock.forward(700);
+    }
+    for (at, routes, dashboard, made_at, made) in moments {
+        let as_of = Some(AsOf::Time(at));
+        assert_eq!(json!(page(&service, as_of).unwrap()), routes);
+        assert_eq!(json!(service.app.dashboard_as_of(as_of).unwrap()), dashboard);
+        let again = service
+            .app
+            .export_package_as_of(everything(), Cycles::All, &ana(), Some(AsOf::Time(made_at)))
+            .unwrap();
+        let again: Value = serde_json::from_slice(&package_text(&service.app, &again)).unwrap();
+        assert_eq!(state(&again), state(&made));
+    }
+}
+
+#[test]
 fn what_has_not_been_yet_is_refused() {
     let service = Service::quickstart();
     let ahead = page(&service, Some(AsOf::Time(noon().plus_minutes(1)))).unwrap_err();

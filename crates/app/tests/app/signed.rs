@@ -18,7 +18,7 @@ use cavra_evidence::dsse::{Envelope, seal};
 use cavra_evidence::leaf::Leaf;
 use cavra_evidence::merkle::{MemoryNodes, inclusion_proof, leaf_hash, root};
 use cavra_evidence::note::{Checkpoint, SigningKey, VerifierKey};
-use cavra_evidence::package::{KeyHistory, PAYLOAD_TYPE, Payload, Scope, Signer};
+use cavra_evidence::package::{KeyHistory, PAYLOAD_TYPE, PackedConsistency, Payload, Scope, Signer};
 use cavra_evidence::verify::{CheckName, Trust, Verdict, Verification, verify, verify_with};
 use cavra_storage::sqlite::SqliteStore;
 use serde_json::{Value, json};
@@ -27,11 +27,11 @@ use super::support::{
     Service, acknowledge, ana, everything, filter, package_text, position, quickstart_records, take, text,
 };
 
-fn key(byte: u8) -> SigningKey {
+pub(super) fn key(byte: u8) -> SigningKey {
     SigningKey::new("cavra.log/test", &[byte; 32]).unwrap()
 }
 
-fn service(signer: Option<Signer>) -> Service {
+pub(super) fn service(signer: Option<Signer>) -> Service {
     let settings = Settings {
         signer: signer.map(Arc::new),
         ..Settings::default()
@@ -39,12 +39,12 @@ fn service(signer: Option<Signer>) -> Service {
     Service::over(Arc::new(SqliteStore::in_memory().unwrap()), settings)
 }
 
-fn signed_by(byte: u8) -> Service {
+pub(super) fn signed_by(byte: u8) -> Service {
     service(Some(Signer::new(key(byte), None).unwrap()))
 }
 
 /// A small store: the plans and answers of two schedules, and an answer of our own.
-fn fill(service: &Service) {
+pub(super) fn fill(service: &Service) {
     let of = ["fraud-scoring-monthly", "search-index-weekly"];
     let records: Vec<Value> = quickstart_records()
         .into_iter()
@@ -69,32 +69,32 @@ fn fill(service: &Service) {
     service.clock.forward(5);
 }
 
-fn fraud() -> RouteFilter {
+pub(super) fn fraud() -> RouteFilter {
     filter(FilterTerms {
         schedule_id: "fraud-scoring-monthly",
         ..FilterTerms::default()
     })
 }
 
-fn made(service: &Service, filter: RouteFilter, cycles: Cycles) -> StoredDocument {
+pub(super) fn made(service: &Service, filter: RouteFilter, cycles: Cycles) -> StoredDocument {
     service.clock.forward(1);
     service.app.export_package(filter, cycles, &ana()).unwrap()
 }
 
-fn envelope(service: &Service, package: &StoredDocument) -> Vec<u8> {
+pub(super) fn envelope(service: &Service, package: &StoredDocument) -> Vec<u8> {
     let signed = service.app.signed_package(package, None).unwrap();
     signed.into_text().unwrap().into_bytes()
 }
 
-fn trusting(key: &VerifierKey) -> Trust<'_> {
+pub(super) fn trusting(key: &VerifierKey) -> Trust<'_> {
     Trust { key: Some(key) }
 }
 
-fn payload(envelope: &[u8]) -> Payload {
+pub(super) fn payload(envelope: &[u8]) -> Payload {
     serde_json::from_slice(&Envelope::parse(envelope).unwrap().payload).unwrap()
 }
 
-fn sealed(payload: &Payload, key: Option<&SigningKey>) -> Vec<u8> {
+pub(super) fn sealed(payload: &Payload, key: Option<&SigningKey>) -> Vec<u8> {
     let mut out = Vec::new();
     seal(PAYLOAD_TYPE, &payload.to_text().unwrap(), key, &mut out).unwrap();
     out
@@ -146,7 +146,20 @@ fn without_a_key_packages_say_that_they_are_unsigned() {
     fill(&service);
     let text = envelope(&service, &made(&service, everything(), Cycles::Current));
     let found = verify(&text, Trust::default());
-    assert_eq!((found.verdict, found.signed_by), (Verdict::ConsistentOnly, None));
+    assert_eq!(
+        (found.verdict, &found.signed_by),
+        (Verdict::ConsistentOnly, &None)
+    );
+    if let Some(mut written) = Written::asked_for("unsigned", &[]) {
+        written.package("unsigned.json", &text, &found);
+        // Signed after all, with a key that it does not name.
+        let signed = sealed(&payload(&text), Some(&key(1)));
+        written.package("signed.json", &signed, &verify(&signed, Trust::default()));
+        let other = signed_by(1);
+        let of_a_key = envelope(&other, &made(&other, everything(), Cycles::Current));
+        written.package("of-a-key.json", &of_a_key, &verify(&of_a_key, Trust::default()));
+        written.finish();
+    }
     let asked = verify(&text, trusting(&key(1).verifier()));
     assert_eq!(asked.failure.unwrap().check, CheckName::Signature);
 }
@@ -201,12 +214,47 @@ fn an_earlier_package_shows_that_nothing_was_rewritten_since() {
     )
     .unwrap();
     fill(&other);
+    let mut wrong = Vec::new();
     for scope in [fraud(), everything()] {
         let elsewhere = envelope(&other, &made(&other, scope, Cycles::Current));
         let rewritten = verify_with(&elsewhere, Some(&first), trusting(&public))
             .failure
             .unwrap();
         assert_eq!(rewritten.check, CheckName::Consistency, "{rewritten:?}");
+        wrong.push(elsewhere);
+    }
+    // The proof is another, or it is not there.
+    for change in [
+        |proofs: &mut Vec<PackedConsistency>| proofs.clear(),
+        |proofs: &mut Vec<PackedConsistency>| proofs.last_mut().unwrap().proof.truncate(1),
+        |proofs: &mut Vec<PackedConsistency>| proofs.last_mut().unwrap().proof.push(Digest::of("x")),
+        |proofs: &mut Vec<PackedConsistency>| proofs.last_mut().unwrap().proof[0] = Digest::of("x"),
+        |proofs: &mut Vec<PackedConsistency>| proofs.last_mut().unwrap().size -= 1,
+    ] {
+        let mut changed = payload(&second);
+        change(&mut changed.consistency);
+        wrong.push(sealed(&changed, Some(&key(1))));
+    }
+    let mut written = Written::asked_for("previous", &[("key.pub", public.clone())]);
+    let right = [
+        ("earlier.json", &first),
+        ("filtered.json", &second),
+        ("whole.json", &whole),
+    ];
+    let cases = right
+        .into_iter()
+        .map(|(name, package)| (name.to_owned(), package, true));
+    let wrong = (0..).zip(&wrong);
+    let wrong = wrong.map(|(number, package)| (format!("wrong-{number}.json"), package, false));
+    for (name, package, right) in cases.chain(wrong) {
+        let found = verify_with(package, Some(&first), trusting(&public));
+        assert_eq!(found.failure.is_none(), right, "{name}: {:?}", found.failure);
+        if let Some(written) = &mut written {
+            written.package(&name, package, &found);
+        }
+    }
+    if let Some(written) = written {
+        written.finish();
     }
 }
 
@@ -257,34 +305,50 @@ fn what_a_witness_signs_is_served_under_the_checkpoint_that_it_saw() {
     let note = service.app.checkpoint(None).unwrap();
     let text = cavra_evidence::note::Note::parse(&note).unwrap().text;
     let witness = SigningKey::new("witness.example.org", &[5; 32]).unwrap();
-    let line = witness.cosign(&text, 1_780_000_000);
+    let line = witness.cosign(&text, 1_780_318_000);
     let cosigned = format!("{note}{line}\n");
     // It has to be signed by each witness that is named, and be a checkpoint of this log.
     let stranger = SigningKey::new("stranger", &[6; 32]).unwrap();
     assert!(
         service
             .app
-            .add_cosignatures(&cosigned, &[stranger.witness()])
+            .add_cosignatures(&cosigned, &key(1).verifier(), &[stranger.witness()])
             .is_err()
     );
     assert!(
         service
             .app
-            .add_cosignatures(&cosigned, &[witness.verifier()])
+            .add_cosignatures(&cosigned, &key(1).verifier(), &[witness.verifier()])
             .is_err()
     );
     let forged = text.replacen(&format!("\n{size}\n"), &format!("\n{}\n", size - 1), 1);
     let forged = format!(
         "{}{}\n",
         key(1).note(&forged),
-        witness.cosign(&forged, 1_780_000_000)
+        witness.cosign(&forged, 1_780_318_000)
     );
     assert!(
         service
             .app
-            .add_cosignatures(&forged, &[witness.witness()])
+            .add_cosignatures(&forged, &key(1).verifier(), &[witness.witness()])
             .is_err()
     );
+    // What a witness signs has the log's name in it: one of another name would never fit.
+    let renamed = SigningKey::new("cavra.log/other", &[1; 32]).unwrap();
+    let other = text.replacen("cavra.log/test", "cavra.log/other", 1);
+    let elsewhere = format!(
+        "{}{}\n",
+        renamed.note(&other),
+        witness.cosign(&other, 1_780_318_000)
+    );
+    for log in [renamed.verifier(), key(1).verifier(), witness.witness()] {
+        assert!(
+            service
+                .app
+                .add_cosignatures(&elsewhere, &log, &[witness.witness()])
+                .is_err()
+        );
+    }
     assert_eq!(
         service.app.checkpoint(Some(size)).unwrap(),
         note,
@@ -294,7 +358,7 @@ fn what_a_witness_signs_is_served_under_the_checkpoint_that_it_saw() {
     assert_eq!(
         service
             .app
-            .add_cosignatures(&cosigned, &[witness.witness()])
+            .add_cosignatures(&cosigned, &key(1).verifier(), &[witness.witness()])
             .unwrap(),
         size
     );
@@ -303,7 +367,7 @@ fn what_a_witness_signs_is_served_under_the_checkpoint_that_it_saw() {
     let served = service.app.checkpoint(Some(size)).unwrap();
     assert_eq!(served, cosigned);
     let served = cavra_evidence::note::Note::parse(&served).unwrap();
-    assert_eq!(served.verify(&witness.witness()), Ok(Some(1_780_000_000)));
+    assert_eq!(served.verify(&witness.witness()), Ok(Some(1_780_318_000)));
     assert!(
         !service.app.checkpoint(None).unwrap().contains("witness"),
         "it saw another size"
@@ -423,10 +487,10 @@ fn whoever_holds_the_key_cannot_hide_a_route_of_the_whole_population() {
 }
 
 /// A generator of numbers that is the same everywhere (`SplitMix64`).
-struct Numbers(u64);
+pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(super) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -436,7 +500,7 @@ impl Numbers {
 }
 
 /// Changes one character of a text for another.
-fn flip(text: &mut String, numbers: &mut Numbers) {
+pub(super) fn flip(text: &mut String, numbers: &mut Numbers) {
     let at = numbers.below(text.chars().count());
     *text = text
         .chars()
@@ -541,30 +605,37 @@ fn line(name: &str, found: &Verification) -> String {
         .failure
         .as_ref()
         .map(|failure| json!({ "check": failure.check, "element": failure.element }));
-    format!(
-        "{}\n",
-        json!({ "package": name, "verdict": found.verdict, "failure": failure })
-    )
+    let said = json!({
+        "package": name, "verdict": found.verdict, "failure": failure, "cosignatures": found.cosignatures,
+    });
+    format!("{said}\n")
 }
 
 /// What a folder for the other verifier is given.
-struct Written {
+pub(super) struct Written {
     folder: PathBuf,
     lines: String,
 }
 
 impl Written {
-    fn asked_for() -> Option<Self> {
-        let folder = PathBuf::from(std::env::var_os("CAVRA_MUTATIONS")?);
+    /// A folder of the folder that is asked for, with these public keys.
+    pub(super) fn asked_for(name: &str, keys: &[(&str, VerifierKey)]) -> Option<Self> {
+        let folder = PathBuf::from(std::env::var_os("CAVRA_MUTATIONS")?).join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("key.pub"), key(1).verifier().to_string()).unwrap();
+        for (file, key) in keys {
+            std::fs::write(folder.join(file), key.to_string()).unwrap();
+        }
         Some(Self {
             folder,
             lines: String::new(),
         })
     }
 
-    fn package(&mut self, name: &str, bytes: &[u8], found: &Verification) {
+    pub(super) fn finish(self) {
+        std::fs::write(self.folder.join("expected.jsonl"), self.lines).unwrap();
+    }
+
+    pub(super) fn package(&mut self, name: &str, bytes: &[u8], found: &Verification) {
         std::fs::write(self.folder.join(name), bytes).unwrap();
         self.lines += &line(name, found);
     }
@@ -588,7 +659,7 @@ fn ten_thousand_changes_of_packages_are_all_found() {
     ];
     let payloads: Vec<Payload> = envelopes.iter().map(|envelope| payload(envelope)).collect();
     let public = key(1).verifier();
-    let mut written = Written::asked_for();
+    let mut written = Written::asked_for("changed", &[("key.pub", public.clone())]);
     let mut cases: Vec<(String, Vec<u8>, bool)> = Vec::new();
     for (number, envelope) in envelopes.iter().enumerate() {
         cases.push((format!("honest-{number}.json"), envelope.clone(), true));
@@ -630,7 +701,7 @@ fn ten_thousand_changes_of_packages_are_all_found() {
         }
     }
     if let Some(written) = written {
-        std::fs::write(written.folder.join("expected.jsonl"), written.lines).unwrap();
+        written.finish();
     }
 }
 

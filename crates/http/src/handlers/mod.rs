@@ -137,6 +137,13 @@ pub(crate) async fn given_document(
     Ok((document, headers))
 }
 
+/// Whether this request came with an idempotency key: its answer has to stay what it is.
+pub(crate) fn is_keyed() -> bool {
+    REQUEST
+        .try_with(|request| request.keyed())
+        .is_ok_and(|keyed| keyed.is_some())
+}
+
 /// A piece that is being read, and the text behind it.
 type Reading =
     Pin<Box<dyn Future<Output = Result<(Result<Option<Vec<u8>>, AppError>, LongText), BlockingError>>>>;

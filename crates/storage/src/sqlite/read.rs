@@ -789,11 +789,16 @@ impl ReadTx for Reading<'_> {
         Ok(lines)
     }
 
-    fn newest_cosigned(&self, until: u64) -> Result<Option<u64>, StorageError> {
-        Ok(self
+    fn visit_cosignatures(&self, visit: &mut dyn FnMut(u64, &str)) -> Result<(), StorageError> {
+        let mut statement = self
             .connection
-            .prepare_cached("SELECT max(size) FROM log_cosignature WHERE size <= ?1")?
-            .query_row([signed(until)?], |row| row.get(0))?)
+            .prepare_cached("SELECT size, line FROM log_cosignature ORDER BY size, line")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let line: String = row.get(1)?;
+            visit(row.get(0)?, &line);
+        }
+        Ok(())
     }
 
     fn kept_answer(&self, name: &RequestName, now: Timestamp) -> Result<Option<KeptAnswer>, StorageError> {

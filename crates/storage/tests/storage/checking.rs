@@ -15,7 +15,7 @@ use cavra_storage::{Appended, NewRecord, RouteQuery, Store, pack};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use super::support::{Numbers, Place, append, noon, open, position, quickstart, read, routes, write};
+use super::support::{Numbers, Place, append, log, noon, open, position, quickstart, read, routes, write};
 
 /// The quickstart store, a bulk over everything that is outstanding, and a package of it.
 fn filled() -> Place {
@@ -506,7 +506,8 @@ fn small() -> Vec<u8> {
 }
 
 /// A change of the evidence, or of its log, that leaves the file a good database.
-fn mutation(numbers: &mut Numbers, records: u64) -> String {
+fn mutation(numbers: &mut Numbers, texts: &[String]) -> String {
+    let records = texts.len() as u64;
     let (one, other) = (numbers.below(records) + 1, numbers.below(records) + 1);
     let byte = numbers.below(200) + 1;
     let bit = 1 << numbers.below(7);
@@ -517,7 +518,7 @@ fn mutation(numbers: &mut Numbers, records: u64) -> String {
              substr({column}, {at} + 1)"
         )
     };
-    match numbers.below(12) {
+    match numbers.below(14) {
         0..=2 => format!(
             "UPDATE evidence SET {} WHERE position = {one}",
             flipped("record", byte)
@@ -543,6 +544,24 @@ fn mutation(numbers: &mut Numbers, records: u64) -> String {
              record FROM evidence WHERE position = {one}",
             records + 1
         ),
+        // A record says something more, and its digest fits: only the log can tell.
+        11 => {
+            let text = &texts[usize::try_from(one - 1).unwrap()];
+            let changed = text.replacen('{', &format!("{{\"\":{byte},"), 1);
+            format!(
+                "UPDATE evidence SET record = '{}', sha256 = x'{}' WHERE position = {one}",
+                changed.replace('\'', "''"),
+                Digest::of(&changed).to_hex()
+            )
+        }
+        // A piece of a package or of a bulk's outcomes is cut, or gone.
+        12 if bit == 1 => {
+            "DELETE FROM package_chunk WHERE piece = (SELECT max(piece) FROM package_chunk)".to_owned()
+        }
+        12 => format!(
+            "UPDATE package_chunk SET bytes = substr(bytes, 1, length(bytes) - {})",
+            byte % 9 + 1
+        ),
         _ => format!(
             "UPDATE log_tile SET hashes = CAST(substr(hashes, 1, {place}) || x'{byte:02x}{bit:02x}' || \
              substr(hashes, {place} + 3) AS BLOB)",
@@ -556,10 +575,13 @@ fn a_thousand_changes_of_the_evidence_are_all_found() {
     let bytes = small();
     let place = Place::new();
     std::fs::write(place.file(), &bytes).unwrap();
-    let records = position(open(&place.file()).as_ref());
+    let texts: Vec<String> = log(open(&place.file()).as_ref())
+        .into_iter()
+        .map(|record| record.json)
+        .collect();
     let mut numbers = Numbers(7);
     for round in 0..1_000 {
-        let edits = mutation(&mut numbers, records);
+        let edits = mutation(&mut numbers, &texts);
         let place = Place::new();
         std::fs::write(place.file(), &bytes).unwrap();
         edit(&place, &edits);
