@@ -212,6 +212,18 @@ pub(crate) struct Check {
     pub(crate) checkpoint: Vec<PathBuf>,
 }
 
+/// Who has to have seen the log.
+#[derive(Debug, Args)]
+pub(crate) struct Witnesses {
+    /// A witness's public key, from somebody other than who gave you the package; the witness has to have seen all
+    /// evidence that is in it. May be given several times
+    #[arg(long = "witness", value_name = "FILE")]
+    pub(crate) keys: Vec<PathBuf>,
+    /// So many of these witnesses are enough [default: all of them]
+    #[arg(long = "witnesses", value_name = "COUNT", requires = "keys")]
+    pub(crate) needed: Option<usize>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
     /// The packages, as `Accept: application/vnd.dsse+json` gives them; `-` for standard input
@@ -223,13 +235,8 @@ pub(crate) struct Verify {
     /// An earlier package of the same log: proves that nothing was rewritten since
     #[arg(long, value_name = "PACKAGE")]
     pub(crate) previous: Option<PathBuf>,
-    /// A witness's public key, from somebody other than who gave you the package; the witness has to have seen all
-    /// evidence that is in it. May be given several times
-    #[arg(long = "witness", value_name = "FILE")]
-    pub(crate) witnesses: Vec<PathBuf>,
-    /// So many of these witnesses are enough [default: all of them]
-    #[arg(long = "witnesses", value_name = "COUNT", requires = "witnesses")]
-    pub(crate) witnesses_needed: Option<usize>,
+    #[command(flatten)]
+    pub(crate) witnesses: Witnesses,
     /// Print one JSON object per package
     #[arg(long)]
     pub(crate) json: bool,
@@ -248,6 +255,8 @@ pub(crate) struct Report {
     /// An earlier package of the same log: proves that nothing was rewritten since
     #[arg(long, value_name = "PACKAGE")]
     pub(crate) previous: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) witnesses: Witnesses,
     /// The report's file; nothing is overwritten [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,

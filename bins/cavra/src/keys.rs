@@ -15,7 +15,7 @@ use cavra_evidence::note::{SigningKey, VerifierKey, verify_endorsement};
 use cavra_evidence::package::{KeyEntry, KeyHistory, Signer};
 use cavra_storage::sqlite::SqliteStore;
 
-use crate::arguments::{Cosign, Keys};
+use crate::arguments::{Cosign, Keys, Witnesses};
 use crate::evidence::{app, print, say};
 
 /// The variable that may hold the private key's text.
@@ -177,6 +177,23 @@ pub(crate) fn read_witnesses(paths: &[PathBuf]) -> anyhow::Result<Vec<VerifierKe
         witnesses.push(key);
     }
     Ok(witnesses)
+}
+
+impl Witnesses {
+    /// The keys, if as many are needed as can be there.
+    pub(crate) fn read(&self) -> anyhow::Result<Vec<VerifierKey>> {
+        let witnesses = read_witnesses(&self.keys)?;
+        if self
+            .needed
+            .is_some_and(|needed| needed == 0 || needed > witnesses.len())
+        {
+            bail!(
+                "--witnesses is a number from 1 to {}, as many as are given with --witness",
+                witnesses.len()
+            );
+        }
+        Ok(witnesses)
+    }
 }
 
 /// What `cavra api` signs with: a file, an inherited descriptor, or the environment.

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use cavra_app::system::SystemClock;
 use cavra_domain::time::Clock as _;
-use cavra_evidence::verify::{Trust, Verdict};
+use cavra_evidence::verify::{Asked, Trust, Verdict};
 use cavra_report::csv::Rows;
 use cavra_report::{Input, csv, html, oscal};
 
@@ -23,11 +23,16 @@ pub(crate) fn run(arguments: &Report) -> anyhow::Result<ExitCode> {
     }
     let key = arguments.key.as_deref().map(read_public).transpose()?;
     let previous = arguments.previous.as_deref().map(read).transpose()?;
+    let witnesses = arguments.witnesses.read()?;
     let package = read(&arguments.package)?;
     let report = cavra_report::Report::of(&Input {
         package: &package,
-        previous: previous.as_deref(),
-        trust: Trust { key: key.as_ref() },
+        asked: Asked {
+            trust: Trust { key: key.as_ref() },
+            previous: previous.as_deref(),
+            witnesses: &witnesses,
+            witnesses_needed: arguments.witnesses.needed,
+        },
         made_at: arguments.made_at.unwrap_or_else(|| SystemClock.now()),
     });
     // What is shown has been read; a large package need not be there twice.

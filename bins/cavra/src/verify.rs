@@ -5,14 +5,14 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use cavra_evidence::package::Scope;
 use cavra_evidence::verify::{Asked, Cosignature, Trust, Verdict, Verification, verify_asked};
 use serde_json::json;
 
 use crate::arguments::Verify;
 use crate::evidence::print;
-use crate::keys::{read_public, read_witnesses};
+use crate::keys::read_public;
 
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     if path.as_os_str() == "-" {
@@ -28,21 +28,12 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 pub(crate) fn run(verify: &Verify) -> anyhow::Result<ExitCode> {
     let key = verify.key.as_deref().map(read_public).transpose()?;
     let previous = verify.previous.as_deref().map(read).transpose()?;
-    let witnesses = read_witnesses(&verify.witnesses)?;
-    if verify
-        .witnesses_needed
-        .is_some_and(|needed| needed == 0 || needed > witnesses.len())
-    {
-        bail!(
-            "--witnesses is a number from 1 to {}, as many as are given with --witness",
-            witnesses.len()
-        );
-    }
+    let witnesses = verify.witnesses.read()?;
     let asked = Asked {
         trust: Trust { key: key.as_ref() },
         previous: previous.as_deref(),
         witnesses: &witnesses,
-        witnesses_needed: verify.witnesses_needed,
+        witnesses_needed: verify.witnesses.needed,
     };
     let mut code = ExitCode::SUCCESS;
     for path in &verify.packages {

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 
 use cavra_domain::time::Timestamp;
 use cavra_evidence::package::Scope;
+use cavra_evidence::verify::Cosignature;
 
 use crate::content::{Entry, Group, Header, Route, Term};
 use crate::words::{self, CHECKS, CONTROLS, Outcome, deceives};
@@ -239,6 +240,45 @@ fn about(report: &Report, out: &mut impl Write) -> io::Result<()> {
             &format_args!("<code>{}</code>", Text(key)),
         )?,
         None => fact(out, "Key given out of band", &"none")?,
+    }
+    if report.witnesses.is_empty() {
+        fact(out, "Witnesses", &"none given")?;
+    } else {
+        fact(
+            out,
+            "Witnesses",
+            &format_args!(
+                "{} asked for, of these: <code>{}</code>",
+                report.witnesses_needed,
+                Text(&report.witnesses.join(", "))
+            ),
+        )?;
+    }
+    for seen in &report.found.cosignatures {
+        let Cosignature {
+            witness, tree_size, ..
+        } = seen;
+        match seen.cosigned_at {
+            Some(at) if seen.checked => fact(
+                out,
+                "Seen by a witness",
+                &format_args!(
+                    "<code>{}</code>, the log of {} leaves, at {}",
+                    Text(witness),
+                    Count(*tree_size),
+                    When(&at.to_string())
+                ),
+            )?,
+            _ => fact(
+                out,
+                "Not checked",
+                &format_args!(
+                    "a signature on the log of {} leaves that says it is of the witness <code>{}</code>",
+                    Count(*tree_size),
+                    Text(witness)
+                ),
+            )?,
+        }
     }
     match (report.previous_digest, report.found.previous_tree_size) {
         (None, _) => fact(out, "Earlier package", &"none given")?,

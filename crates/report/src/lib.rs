@@ -6,13 +6,12 @@
 //!
 //! ```
 //! use cavra_domain::time::Timestamp;
-//! use cavra_evidence::verify::Trust;
+//! use cavra_evidence::verify::Asked;
 //! use cavra_report::{Input, Report, Standing, csv, html};
 //!
 //! let report = Report::of(&Input {
 //!     package: b"no package",
-//!     previous: None,
-//!     trust: Trust::default(),
+//!     asked: Asked::default(),
 //!     made_at: Timestamp::EPOCH,
 //! });
 //! assert_eq!(report.standing(), Standing::Failed);
@@ -32,7 +31,8 @@ mod words;
 
 use cavra_domain::time::Timestamp;
 use cavra_evidence::digest::Digest;
-use cavra_evidence::verify::{Trust, Verdict, Verification, verify_with};
+use cavra_evidence::note::VerifierKey;
+use cavra_evidence::verify::{Asked, Verdict, Verification, verify_asked};
 
 use content::Content;
 pub use words::{CONTROLS, Control};
@@ -42,10 +42,8 @@ pub use words::{CONTROLS, Control};
 pub struct Input<'a> {
     /// The signed package, as it was handed over.
     pub package: &'a [u8],
-    /// An earlier package of the same log, to compare it with.
-    pub previous: Option<&'a [u8]>,
-    /// Whom to trust.
-    pub trust: Trust<'a>,
+    /// What it is held against.
+    pub asked: Asked<'a>,
     /// When the report is made. It stands in the report and decides nothing.
     pub made_at: Timestamp,
 }
@@ -84,19 +82,24 @@ pub struct Report {
     digest: Digest,
     previous_digest: Option<Digest>,
     trusted: Option<String>,
+    /// The witnesses whose keys were given out of band, by name and hash.
+    witnesses: Vec<String>,
+    witnesses_needed: usize,
     made_at: Timestamp,
 }
 
 impl Report {
     /// Verifies a package and reads it.
     pub fn of(input: &Input<'_>) -> Self {
-        let found = verify_with(input.package, input.previous, input.trust);
+        let asked = &input.asked;
         Self {
-            found,
+            found: verify_asked(input.package.to_vec(), asked),
             content: Content::read(input.package),
             digest: Digest::of(input.package),
-            previous_digest: input.previous.map(Digest::of),
-            trusted: input.trust.key.map(ToString::to_string),
+            previous_digest: asked.previous.map(Digest::of),
+            trusted: asked.trust.key.map(ToString::to_string),
+            witnesses: asked.witnesses.iter().map(VerifierKey::key_id).collect(),
+            witnesses_needed: asked.witnesses_needed.unwrap_or(asked.witnesses.len()),
             made_at: input.made_at,
         }
     }

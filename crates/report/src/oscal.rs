@@ -84,6 +84,7 @@ impl<'a> Made<'a> {
             report.standing().label(),
             report.trusted.as_deref().unwrap_or_default(),
             previous.as_deref().unwrap_or_default(),
+            &report.witnesses.join(" "),
         ];
         self.ids.id(&parts.join("\n"))
     }
@@ -226,6 +227,18 @@ impl<'a> Made<'a> {
             ),
         ] {
             pairs.extend(value.map(|value| (name.to_owned(), value)));
+        }
+        for seen in &found.cosignatures {
+            let name = if seen.checked {
+                "cosigned-by"
+            } else {
+                "cosignature-not-checked"
+            };
+            let at = seen.cosigned_at.map_or(String::new(), |at| format!(" at {at}"));
+            pairs.push((
+                name.into(),
+                format!("{}, {} leaves{at}", seen.witness, seen.tree_size),
+            ));
         }
         self.observation(
             "verification",

@@ -8,7 +8,7 @@ use crate::content::Mark;
 use crate::{Report, Standing};
 
 /// The checks in their order.
-pub(crate) const CHECKS: [CheckName; 11] = [
+pub(crate) const CHECKS: [CheckName; 12] = [
     CheckName::Envelope,
     CheckName::Payload,
     CheckName::Keys,
@@ -19,6 +19,7 @@ pub(crate) const CHECKS: [CheckName; 11] = [
     CheckName::Package,
     CheckName::Routes,
     CheckName::Counts,
+    CheckName::Witnesses,
     CheckName::Consistency,
 ];
 
@@ -141,11 +142,17 @@ impl Report {
         }
         match &self.found.failure {
             Some(failure) if failure.check == check => Outcome::Failed,
-            // A later check than one that failed. The comparison is only made when it is asked for.
-            Some(_) if check != CheckName::Consistency || self.previous_digest.is_some() => {
-                Outcome::NotReached
-            }
+            // A later check than one that failed. Two are only made when they are asked for.
+            Some(_) if self.asks_for(check) => Outcome::NotReached,
             _ => Outcome::NotAsked,
+        }
+    }
+
+    fn asks_for(&self, check: CheckName) -> bool {
+        match check {
+            CheckName::Consistency => self.previous_digest.is_some(),
+            CheckName::Witnesses => !self.witnesses.is_empty(),
+            _ => true,
         }
     }
 
@@ -204,6 +211,9 @@ impl Report {
             CheckName::Counts => {
                 "All counts and the level follow from the routes. Of the population only the sum was checked."
             }
+            CheckName::Witnesses => {
+                "As many of the witnesses whose keys were given out of band as were asked for have seen all evidence in it."
+            }
             CheckName::Consistency => {
                 "The log of the earlier package is the beginning of this log: nothing was rewritten or removed since."
             }
@@ -254,6 +264,9 @@ impl Report {
             limits.push(
                 "That nothing was rewritten since an earlier package: none was given to compare it with (`--previous`).",
             );
+        }
+        if self.witnesses.is_empty() {
+            limits.push("That anybody else has seen this log: no witness's key was given (`--witness`).");
         }
         if self.trusted.is_none() {
             limits.push("Who made it: no key was given out of band (`--key`).");

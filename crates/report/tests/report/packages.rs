@@ -19,7 +19,7 @@ use cavra_evidence::leaf::Leaf;
 use cavra_evidence::merkle::{RootBuilder, leaf_hash};
 use cavra_evidence::note::{Checkpoint, SigningKey, VerifierKey};
 use cavra_evidence::package::{KeyHistory, PAYLOAD_TYPE, Payload, Signer};
-use cavra_evidence::verify::Trust;
+use cavra_evidence::verify::{Asked, Trust};
 use cavra_report::{Input, Report};
 use cavra_storage::sqlite::SqliteStore;
 use serde_json::{Value, json};
@@ -257,8 +257,11 @@ pub(crate) fn upgraded(envelope: &[u8]) -> Vec<u8> {
 pub(crate) fn report(package: &[u8], previous: Option<&[u8]>, key: Option<&VerifierKey>) -> Report {
     Report::of(&Input {
         package,
-        previous,
-        trust: Trust { key },
+        asked: Asked {
+            trust: Trust { key },
+            previous,
+            ..Asked::default()
+        },
         made_at: at("2026-06-02T08:00:00Z"),
     })
 }
