@@ -336,8 +336,9 @@ fn judge<'a>(export: &'a ExportFacts, newest: &'a ReferenceFacts, policy: &Healt
             .then_some(ArchiveAlertKind::ArchiveHashMissing),
         ArchiveHash::Malformed => Some(ArchiveAlertKind::ArchiveHashMalformed),
         ArchiveHash::Weak { .. } => Some(ArchiveAlertKind::ArchiveHashWeak),
-        // An export without a readable hash of its own is matched by none.
-        observed @ ArchiveHash::Sha256(_) => (ArchiveHash::parse(export.export_hash.as_str()) != observed)
+        // An export without a readable hash of its own is matched by none. Equal texts need no second reading.
+        observed @ ArchiveHash::Sha256(_) => (newest.archive_hash != export.export_hash
+            && ArchiveHash::parse(export.export_hash.as_str()) != observed)
             .then_some(ArchiveAlertKind::ArchiveHashMismatch),
     };
     let before = (newest.archived_at < export.generated_at).then_some(ArchiveAlertKind::ArchivedBeforeExport);
@@ -397,6 +398,9 @@ fn retention<'a>(newest: &'a ReferenceFacts, release: &'a Text, policy: &HealthP
 /// object and the later one gives an earlier retention date or no legal hold any more: an immutable archive can
 /// only extend. What was not said before, or is not said again, contradicts nothing.
 fn newest_in_conflict<'a>(references: &[&'a ReferenceFacts]) -> Option<&'a ReferenceFacts> {
+    if references.len() < 2 {
+        return None;
+    }
     let mut digests: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     let mut objects: BTreeMap<_, (Option<Timestamp>, bool)> = BTreeMap::new();
     let mut newest = None;

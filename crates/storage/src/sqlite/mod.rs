@@ -11,14 +11,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use crate::{ReadTx, StorageError, Store, Verdict, WriteJob};
+use crate::{ReadTx, StorageError, Store, Verdict, WriteEnd, WriteJob};
 
 mod append;
 mod check;
@@ -86,7 +86,7 @@ struct Pool {
 
 struct Job {
     work: WriteJob,
-    answer: std::sync::mpsc::SyncSender<Result<(), StorageError>>,
+    end: WriteEnd,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -274,15 +274,15 @@ impl Store for SqliteStore {
         catch_unwind(AssertUnwindSafe(|| job(&Reading::new(&scratch)))).map_err(|_| StorageError::Panicked)
     }
 
-    fn write(&self, work: WriteJob) -> Result<(), StorageError> {
-        let (answer, answered) = sync_channel(1);
-        {
-            let jobs = lock(&self.jobs);
-            let jobs = jobs.as_ref().ok_or(StorageError::Closed)?;
-            jobs.send(Job { work, answer })
-                .map_err(|_| StorageError::Closed)?;
+    fn submit(&self, work: WriteJob, end: WriteEnd) {
+        let job = Job { work, end };
+        let unsent = match lock(&self.jobs).as_ref() {
+            Some(jobs) => jobs.send(job).err().map(|unsent| unsent.0),
+            None => Some(job),
+        };
+        if let Some(job) = unsent {
+            (job.end)(Err(StorageError::Closed));
         }
-        answered.recv().unwrap_or(Err(StorageError::Closed))
     }
 }
 
@@ -336,23 +336,19 @@ fn commit_group(connection: &mut Connection, state: &mut WriteState, group: Vec<
             state.forget();
             state.forget_leaves(0);
         }
-        for (answer, outcome) in done {
+        for (end, outcome) in done {
             let outcome = match (&committed, outcome) {
                 (_, Err(error)) => Err(named(error, path)),
                 // A job that asked for nothing to be kept has its own reason to tell.
                 (_, Ok(Verdict::Rollback)) | (Ok(()), Ok(Verdict::Commit)) => Ok(()),
                 (Err(error), Ok(Verdict::Commit)) => Err(again(error)),
             };
-            // A caller that has gone away needs no answer.
-            let _ = answer.send(outcome);
+            end(outcome);
         }
     }
 }
 
-type Answered = (
-    std::sync::mpsc::SyncSender<Result<(), StorageError>>,
-    Result<Verdict, StorageError>,
-);
+type Answered = (WriteEnd, Result<Verdict, StorageError>);
 
 /// Runs jobs in one transaction and commits it. Jobs that stay in `group` were not touched.
 fn run_group(
@@ -366,7 +362,7 @@ fn run_group(
         Ok(transaction) => transaction,
         Err(error) => {
             let error = StorageError::from(error);
-            done.extend(group.drain(..).map(|job| (job.answer, Err(again(&error)))));
+            done.extend(group.drain(..).map(|job| (job.end, Err(again(&error)))));
             return Err(error);
         }
     };
@@ -377,7 +373,7 @@ fn run_group(
     {
         let outcome = run_job(&transaction, state, job.work);
         let keep = matches!(outcome, Ok(Verdict::Commit));
-        done.push((job.answer, outcome));
+        done.push((job.end, outcome));
         if keep {
             state.log(&transaction)?;
             transaction.commit()?;
@@ -386,7 +382,7 @@ fn run_group(
     }
     while let Some(job) = group.pop_front() {
         let outcome = run_beside_others(&mut transaction, state, job.work);
-        done.push((job.answer, outcome));
+        done.push((job.end, outcome));
         // On a full disk or a failing one SQLite itself rolls back the whole transaction. Whatever came next would
         // then be committed statement by statement.
         if transaction.is_autocommit() {
@@ -465,7 +461,7 @@ impl From<rusqlite::Error> for StorageError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::Receiver;
+    use std::sync::mpsc::{Receiver, sync_channel};
 
     use cavra_domain::time::Timestamp;
     use serde_json::json;
@@ -476,9 +472,10 @@ mod tests {
     type Told = Receiver<Result<(), StorageError>>;
 
     fn job(work: impl FnOnce(&mut dyn WriteTx) -> Verdict + Send + 'static) -> (Job, Told) {
-        let (answer, told) = sync_channel(1);
+        let (tell, told) = sync_channel(1);
         let work: WriteJob = Box::new(work);
-        (Job { work, answer }, told)
+        let end: WriteEnd = Box::new(move |end| tell.send(end).unwrap());
+        (Job { work, end }, told)
     }
 
     fn append(tx: &mut dyn WriteTx, id: &str, filling: usize) -> Result<(), StorageError> {
