@@ -5,7 +5,10 @@
 
 use std::ops::ControlFlow;
 
-use cavra_domain::archive::{Custody, ExportFacts, HealthPolicy, ReferenceFacts, standing};
+use cavra_domain::archive::{
+    Custody, CustodySoFar, CustodyStanding, ExportFacts, HealthPolicy, ReferenceFacts, standing,
+    standing_with,
+};
 use cavra_domain::delivery::DeliveryFacts;
 use cavra_domain::evidence::EvidenceKind;
 use cavra_domain::export::ExportRecordFacts;
@@ -21,6 +24,18 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::append::{WriteState, Writing, signed};
 use super::read::{RECORD, Reading};
 use crate::{ReadReleases, ReadTx as _, StorageError, StoredRecord, Visit};
+
+/// How many references are looked at before all are.
+const NEWEST_REFERENCES: usize = 8;
+
+/// Why the custody of an export is to be judged anew.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Touched {
+    /// One reference came, at this position.
+    Once(i64),
+    /// The export came, or more than one reference.
+    Anew,
+}
 
 /// Counter of the archive alerts that last, under the default policy.
 const LASTING_ALERTS: &str = "archive_lasting_alerts";
@@ -375,7 +390,7 @@ impl Writing<'_> {
                 export.verification_id.as_str(),
                 digest,
             ])?;
-        self.touched.insert(export.export_id.clone());
+        self.touched.insert(export.export_id.clone(), Touched::Anew);
         Ok(())
     }
 
@@ -467,20 +482,80 @@ impl Writing<'_> {
                 reference.legal_hold,
                 reference.release_record_ref.as_str(),
             ])?;
-        self.touched.insert(reference.export_id.clone());
+        self.touched
+            .entry(reference.export_id.clone())
+            .and_modify(|touched| *touched = Touched::Anew)
+            .or_insert(Touched::Once(position));
         Ok(())
     }
 
     /// Judges the custody of every export that the job touched, once each, however many references it brought.
     pub(super) fn judge_touched(&mut self) -> Result<(), StorageError> {
-        for export_id in std::mem::take(&mut self.touched) {
-            self.judge_custody(&export_id)?;
+        for (export_id, touched) in std::mem::take(&mut self.touched) {
+            let followed = match touched {
+                Touched::Once(position) => self.follow_reference(&export_id, position)?,
+                Touched::Anew => None,
+            };
+            let now = match followed {
+                Some(now) => now,
+                None => self.custody_of(&export_id)?,
+            };
+            self.keep_custody(&export_id, now)?;
         }
         Ok(())
     }
 
-    /// Decides anew what alerts the custody of an export has under the default policy.
-    fn judge_custody(&mut self, export_id: &ExportId) -> Result<(), StorageError> {
+    /// What follows from one more reference, without a look at more than the newest ones.
+    fn follow_reference(
+        &self,
+        export_id: &ExportId,
+        position: i64,
+    ) -> Result<Option<CustodyStanding>, StorageError> {
+        let time = |micros: Option<i64>| micros.and_then(Timestamp::from_micros);
+        let kept = self
+            .connection
+            .prepare_cached(
+                "SELECT lasting_alert_count, retention_until, archived_ahead_at FROM custody WHERE export_id = ?1",
+            )?
+            .query_row([export_id.as_str()], |row| {
+                Ok(CustodyStanding {
+                    lasting_alerts: row.get(0)?,
+                    retention_until: time(row.get(1)?),
+                    archived_at_in_future: time(row.get(2)?),
+                })
+            })
+            .optional()?;
+        let Some(kept) = kept else { return Ok(None) };
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {REFERENCE} FROM archive_reference r WHERE r.export_id = ?1 \
+             ORDER BY r.effective_at DESC, r.position DESC LIMIT ?2"
+        ))?;
+        let mut rows = statement.query(params![export_id.as_str(), NEWEST_REFERENCES + 1])?;
+        let mut common = Common::default();
+        // A reference that belongs before others is not the first here, and all are looked at.
+        let reference = match rows.next()? {
+            Some(row) => reference_of(row, 0, export_id, &mut common)?,
+            None => return Ok(None),
+        };
+        if reference.position != position.unsigned_abs() {
+            return Ok(None);
+        }
+        let mut newest = Vec::new();
+        while let Some(row) = rows.next()? {
+            newest.push(reference_of(row, 0, export_id, &mut common)?);
+        }
+        let export = self.reading.export(export_id)?;
+        let so_far = CustodySoFar {
+            export: export.as_ref(),
+            standing: kept,
+            all: newest.len() < NEWEST_REFERENCES,
+            newest: &newest,
+        };
+        Ok(standing_with(&so_far, &reference, &HealthPolicy::default()))
+    }
+
+    /// What alerts the custody of an export has under the default policy, from all its references.
+    fn custody_of(&self, export_id: &ExportId) -> Result<CustodyStanding, StorageError> {
         let (export, references) = (
             self.reading.export(export_id)?,
             self.reading.references_to(export_id)?,
@@ -490,7 +565,10 @@ impl Writing<'_> {
             export: export.as_ref(),
             references: &references,
         };
-        let now = standing(&custody, &HealthPolicy::default());
+        Ok(standing(&custody, &HealthPolicy::default()))
+    }
+
+    fn keep_custody(&mut self, export_id: &ExportId, now: CustodyStanding) -> Result<(), StorageError> {
         let lasting = i64::try_from(now.lasting_alerts).unwrap_or(i64::MAX);
         let before: Option<i64> = self
             .connection
