@@ -1224,18 +1224,21 @@ mod tests {
 
     // ---- one reference more ----
 
+    fn whole<'a>(kept: &'a Kept, references: &'a [ReferenceFacts]) -> Custody<'a> {
+        Custody {
+            references,
+            ..kept.custody()
+        }
+    }
+
     /// The standing after the references in their order in the log, one at a time, with a look at the newest few; and
     /// how often that was enough.
     fn followed(kept: &Kept, policy: &HealthPolicy, few: usize) -> (CustodyStanding, usize) {
         let mut before: Vec<ReferenceFacts> = Vec::new();
         let mut enough = 0;
-        let whole = |references: &[ReferenceFacts]| Custody {
-            references,
-            ..kept.custody()
-        };
-        let mut now = standing(&whole(&[]), policy);
+        let mut now = standing(&whole(kept, &[]), policy);
         for reference in &kept.references {
-            let mut newest: Vec<_> = whole(&before)
+            let mut newest: Vec<_> = whole(kept, &before)
                 .in_order()
                 .into_iter()
                 .rev()
@@ -1252,14 +1255,17 @@ mod tests {
             let next = standing_with(&so_far, reference, policy);
             before.push(reference.clone());
             enough += usize::from(next.is_some());
-            now = next.unwrap_or_else(|| standing(&whole(&before), policy));
+            now = next.unwrap_or_else(|| standing(&whole(kept, &before), policy));
         }
         (now, enough)
     }
 
     #[test]
     fn a_reference_that_says_what_the_one_before_said_needs_no_look_at_the_others() {
-        let mut kept = Kept::of((1..=50).map(reference));
+        let mut kept = Kept::of((1..=50).map(|number| ReferenceFacts {
+            archive_ref: text("worm://bucket/object"),
+            ..reference(number)
+        }));
         let (now, enough) = followed(&kept, &HealthPolicy::default(), 1);
         assert_eq!(now, standing(&kept.custody(), &HealthPolicy::default()));
         assert_eq!(enough, 49, "the first one has none before it");
