@@ -384,7 +384,7 @@ impl Bench {
         let (mut service, mut floor, mut alone, mut shared) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let per_second = |count: usize, seconds: f64| as_f64(count) / seconds;
-        let (mut ours, mut bare) = (Vec::new(), Vec::new());
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..3 {
             let served = self.copy(&base, "service.db")?;
             let running = self.serve(&served)?;
@@ -400,7 +400,7 @@ impl Bench {
             let target = self.copy(&base, "floor.db")?;
             let took = self.floor(&["single", source, text(&target)?, &from, &singles])?;
             floor.push(per_second(SINGLES, took.wall));
-            bare.push(took.processor / as_f64(SINGLES));
+            theirs.push(took.processor / as_f64(SINGLES));
             // What no service could pass: the same rows in one transaction, without anybody who asks for them.
             let target = self.copy(&base, "floor.db")?;
             let took = self.floor(&["bulk", source, text(&target)?, &from])?;
@@ -419,7 +419,7 @@ impl Bench {
                 &format!(
                     "{:.2} times the throughput ({:.2} times the processor time for each)",
                     service / floor,
-                    median(ours) / median(bare)
+                    median(ours) / median(theirs)
                 ),
             ],
             &Goal::AtLeast(8.0).told(service / floor),

@@ -235,3 +235,64 @@ impl Iterator for Pieces {
         Some(self.file.read_exact(&mut piece).map(|()| piece))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The elements `0` to `count`, of which three may be kept.
+    fn elements(count: u32, memory_bytes: usize) -> Listed<String> {
+        let mut elements = Elements::new(3, memory_bytes);
+        for number in 0..count {
+            elements.push(number.to_string()).unwrap();
+        }
+        elements.finish()
+    }
+
+    fn text(pieces: &mut Pieces) -> Vec<u8> {
+        pieces
+            .flat_map(|piece| unpack(&piece.unwrap()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn few_elements_are_kept_as_they_are() {
+        for count in [0, 1, 3] {
+            let Listed::Few(few) = elements(count, 1 << 20) else {
+                panic!("{count} are few")
+            };
+            assert_eq!(
+                few,
+                (0..count).map(|number| number.to_string()).collect::<Vec<_>>()
+            );
+        }
+    }
+
+    #[test]
+    fn of_many_elements_the_whole_text_comes_out_with_its_digest_in_memory_or_in_a_file() {
+        for (count, memory_bytes) in [(4, 1 << 20), (100_000, usize::MAX), (100_000, 1_000)] {
+            let Listed::Many(tail) = elements(count, memory_bytes) else {
+                panic!("{count} are many")
+            };
+            let quoted: Vec<_> = (0..count).map(|number| format!("\"{number}\"")).collect();
+            let whole = format!("{{\"of\":{count},\"list\":[{}],\"end\":1}}", quoted.join(","));
+            let open = format!("{{\"of\":{count},\"list\":[");
+            let (digest, bytes, mut pieces) = tail.finish(&open, "],\"end\":1}").unwrap();
+            assert_eq!(digest, Digest::of(&whole));
+            assert_eq!(usize::try_from(bytes).unwrap(), whole.len());
+            assert!(text(&mut pieces) == whole.as_bytes());
+            // Nothing is left, and all of it comes again.
+            assert!(pieces.next().is_none());
+            pieces.rewind().unwrap();
+            assert!(text(&mut pieces) == whole.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_text_without_its_beginning_is_the_elements_and_the_end() {
+        let Listed::Many(tail) = elements(4, 1 << 20) else {
+            panic!("four are many")
+        };
+        assert_eq!(text(&mut tail.pieces("]}").unwrap()), br#""0","1","2","3"]}"#);
+    }
+}

@@ -194,3 +194,26 @@ fn records(app: &App, first: u64, end: u64, shown: Shown, comma: &mut bool) -> R
     })?;
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(text: &LongText) -> Vec<&str> {
+        text.parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => text.as_str(),
+                _ => "-",
+            })
+            .collect()
+    }
+
+    #[test]
+    fn texts_side_by_side_are_one_piece() {
+        let text = LongText::default().text("b").text("c").between("a", "d");
+        assert_eq!(texts(&text), ["abcd"]);
+        let text = LongText::default().beside(1).between("a", "b").text("c");
+        assert_eq!(texts(&text), ["a", "-", "bc"]);
+    }
+}

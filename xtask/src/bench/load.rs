@@ -80,13 +80,11 @@ impl Bench {
         let step = (seconds / LOOKS).max(1);
         let mut looks = vec![(0, Look::at(&running, &database)?)];
         let lines = loop {
-            match telling.recv_timeout(Duration::from_secs(step)) {
-                Ok(lines) => break lines,
-                Err(_) => {
-                    let elapsed = step * u64::try_from(looks.len())?;
-                    looks.push((elapsed, Look::at(&running, &database)?));
-                }
+            if let Ok(lines) = telling.recv_timeout(Duration::from_secs(step)) {
+                break lines;
             }
+            let elapsed = step * u64::try_from(looks.len())?;
+            looks.push((elapsed, Look::at(&running, &database)?));
         };
         child.wait()?;
         looks.push((seconds, Look::at(&running, &database)?));
