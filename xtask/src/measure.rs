@@ -477,7 +477,8 @@ pub(crate) fn plans(path: &Path, count: usize) -> anyhow::Result<()> {
         let plan = json!({
             "metadata_kind": "go-backend-rollback-drill-notification-plan",
             "session_id": format!("gordn-measure-{schedule:03}"),
-            "created_at": "2026-06-01T08:00:00+00:00",
+            // No two at one time: routes are listed by it, and equal ones by an id that is a digest, at random.
+            "created_at": format!("2026-06-01T{:02}:{:02}:{:02}+00:00", 8 + schedule / 3600, schedule / 60 % 60, schedule % 60),
             "schedule_id": schedule_id,
             "plan": { "status": "due_soon", "schedule_id": schedule_id, "route_decisions": decisions },
         });

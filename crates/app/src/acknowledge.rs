@@ -11,7 +11,7 @@ use cavra_domain::id::{AcknowledgementId, PlanId, ScheduleId, UndoId};
 use cavra_domain::public_safe::Text;
 use cavra_domain::route::{Provider, StateName, TrackedRoute};
 use cavra_domain::undo::{UndoAnswer, UndoDocument};
-use cavra_storage::{KnownPlan, ReadTx};
+use cavra_storage::{KnownPlan, ReadTx, WriteTx};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -83,8 +83,25 @@ impl App {
     /// [`AppError::Unknown`] for a schedule, plan or route that does not exist, [`AppError::Refused`] when every
     /// named route is suppressed or resolved; nothing is written then.
     pub fn acknowledge(&self, command: Acknowledge) -> Result<Acknowledged, AppError> {
+        self.writing(self.acknowledging(command))
+    }
+
+    /// As [`App::acknowledge`]; `end` is given the result when it is durable, and no thread waits for it. It is called
+    /// where nobody else can write meanwhile, so it only passes the news on.
+    pub fn acknowledge_later(
+        &self,
+        command: Acknowledge,
+        end: impl FnOnce(Result<Acknowledged, AppError>) + Send + 'static,
+    ) {
+        self.writing_later(self.acknowledging(command), end);
+    }
+
+    fn acknowledging(
+        &self,
+        command: Acknowledge,
+    ) -> impl FnOnce(&mut dyn WriteTx) -> Result<Acknowledged, AppError> + Send + 'static {
         let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
-        self.writing(move |tx| {
+        move |tx: &mut dyn WriteTx| {
             let at = transaction_time(clock.as_ref(), tx.state())?;
             let plan = cycle(tx.state(), &command.schedule_id, command.plan_id.as_ref())?;
             let routes =
@@ -133,7 +150,7 @@ impl App {
                 routes: outcomes,
                 actor: command.actor,
             })
-        })
+        }
     }
 
     /// Takes back one acknowledgement, on every route on which it is the one that stands.

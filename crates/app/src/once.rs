@@ -175,10 +175,16 @@ impl App {
         &self,
         job: impl FnOnce(&mut dyn WriteTx) -> Result<T, AppError> + Send + 'static,
     ) -> Result<T, AppError> {
-        self.writing_and_keeping(job, |answer| {
-            let text = serde_json::to_vec(answer).map_err(|error| AppError::Spool(error.into()))?;
-            Ok(Keep::Pieces(Box::new(std::iter::once(Ok(pack(&text))))))
-        })
+        self.writing_and_keeping(job, as_text)
+    }
+
+    /// As [`App::writing`]; `end` is given the result, and nobody waits for it.
+    pub(crate) fn writing_later<T: Serialize + Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut dyn WriteTx) -> Result<T, AppError> + Send + 'static,
+        end: impl FnOnce(Result<T, AppError>) + Send + 'static,
+    ) {
+        self.store.whole().writing_later(self.keeping(job, as_text), end);
     }
 
     /// Runs a write; `keep` says how the answer is kept when the request has a key.
@@ -187,11 +193,19 @@ impl App {
         job: impl FnOnce(&mut dyn WriteTx) -> Result<T, AppError> + Send + 'static,
         keep: impl FnOnce(&T) -> Result<Keep, AppError> + Send + 'static,
     ) -> Result<T, AppError> {
-        let Some(request) = self.request.clone() else {
-            return self.store.whole().writing(job);
-        };
+        self.store.whole().writing(self.keeping(job, keep))
+    }
+
+    /// A job that looks for the answer to its request first and keeps the new one, when the request has a key.
+    fn keeping<T>(
+        &self,
+        job: impl FnOnce(&mut dyn WriteTx) -> Result<T, AppError> + Send + 'static,
+        keep: impl FnOnce(&T) -> Result<Keep, AppError> + Send + 'static,
+    ) -> impl FnOnce(&mut dyn WriteTx) -> Result<T, AppError> + Send + 'static {
+        let keyed = self.request.clone();
         let clock = Arc::clone(&self.clock);
-        self.store.whole().writing(move |tx| {
+        move |tx: &mut dyn WriteTx| {
+            let Some(request) = keyed else { return job(tx) };
             let now = transaction_time(clock.as_ref(), tx.state())?;
             request.check(tx.state(), now)?;
             let answer = job(tx)?;
@@ -213,8 +227,14 @@ impl App {
             // Nobody sets it before: a request is answered once.
             let _ = request.kept_until.set(expires_at);
             Ok(answer)
-        })
+        }
     }
+}
+
+/// Keeps an answer as its text.
+fn as_text<T: Serialize>(answer: &T) -> Result<Keep, AppError> {
+    let text = serde_json::to_vec(answer).map_err(|error| AppError::Spool(error.into()))?;
+    Ok(Keep::Pieces(Box::new(std::iter::once(Ok(pack(&text))))))
 }
 
 /// The record at a position of the log.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::ops::ControlFlow;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use cavra_domain::actor::Actor;
 use cavra_domain::archive::{
@@ -35,7 +35,8 @@ use serde_json::Value;
 
 use crate::once::Keep;
 use crate::package::{Piece, StoredDocument, has_text, piece_of, stored_document};
-use crate::spool::{Pieces, Spool};
+use crate::spool::{Elements, Listed, Pieces, Tail};
+use crate::text::LongText;
 use crate::{App, AppError, append_own, transaction_time};
 
 /// A plan or a report with more elements than this is stored beside its record: history shows records whole, and a
@@ -112,7 +113,7 @@ pub enum HealthReport {
     /// It is stored.
     Stored(StoredDocument),
     /// It is not, as was asked: its text.
-    Unstored(Vec<u8>),
+    Unstored(LongText),
 }
 
 impl App {
@@ -209,22 +210,26 @@ impl App {
     /// # Errors
     /// [`AppError::Storage`] or [`AppError::Spool`]; nothing is stored then.
     pub fn retry_plan(&self, policy: &RetryPolicy, actor: &Actor) -> Result<StoredDocument, AppError> {
-        let plan = self.store.as_ref().reading(|tx| {
+        let (header, decisions) = self.store.as_ref().reading(|tx| {
             let at = transaction_time(self.clock.as_ref(), tx)?;
             let mut planner = RetryPlanner::new(policy, at);
-            let mut retry_decisions: Vec<RetryDecision> = Vec::new();
+            let mut decisions = Elements::new(ELEMENTS_IN_RECORD, self.settings.spool_bytes);
             let mut counts = RetryCounts::default();
-            let mut decided = |decision: Option<RetryDecision>| {
-                if let Some(decision) = decision {
+            let mut decided = |decision: Option<RetryDecision>| match decision {
+                None => Ok(()),
+                Some(decision) => {
                     counts.add(&decision);
-                    retry_decisions.push(decision);
+                    decisions.push(decision)
                 }
             };
+            let mut written = Ok(());
             tx.visit_deliveries(&mut |attempt| {
-                decided(planner.attempt(attempt));
-                Ok(ControlFlow::Continue(()))
+                written = decided(planner.attempt(attempt));
+                Ok(go_on(written.is_ok()))
             })?;
-            decided(planner.finish());
+            written
+                .and_then(|()| decided(planner.finish()))
+                .map_err(AppError::Spool)?;
             let header = RetryPlanHeader::new(RetryPlanInput {
                 retry_plan_id: RetryPlanId::from_uuid(self.ids.next(at)),
                 at,
@@ -233,18 +238,19 @@ impl App {
                 counts,
                 log_position: tx.head()?.position,
             });
-            Ok::<_, AppError>(RetryPlan::new(header, retry_decisions))
+            Ok::<_, AppError>((header, decisions.finish()))
         })?;
-        let at = plan.header.generated_at;
-        if plan.retry_decisions.len() <= ELEMENTS_IN_RECORD {
-            return self.store_document(at, plan.record(None).into_value(), None);
+        let at = header.generated_at;
+        match decisions {
+            Listed::Few(decisions) => {
+                let plan = RetryPlan::new(header, decisions);
+                self.store_document(at, plan.record(None).into_value(), None)
+            }
+            Listed::Many(decisions) => {
+                let (digest, pieces) = whole(*decisions, &header.open(), &cavra_domain::retry::close())?;
+                self.store_document(at, header.record(&digest).into_value(), Some(pieces))
+            }
         }
-        let (digest, pieces) = self.spool(
-            &plan.header.open(),
-            &plan.retry_decisions,
-            &cavra_domain::retry::close(),
-        )?;
-        self.store_document(at, plan.header.record(&digest).into_value(), Some(pieces))
     }
 
     /// A stored retry plan by its id.
@@ -310,16 +316,18 @@ impl App {
         actor: &Actor,
         persist: bool,
     ) -> Result<HealthReport, AppError> {
-        let health = self.store.as_ref().reading(|tx| {
+        let (header, alerts) = self.store.as_ref().reading(|tx| {
             let at = transaction_time(self.clock.as_ref(), tx)?;
             let mut counts = HealthCounts::default();
-            let mut alerts = Vec::new();
+            let mut alerts = Elements::new(ELEMENTS_IN_RECORD, self.settings.spool_bytes);
+            let mut written = Ok(());
             tx.visit_custody(policy.release_record_ref.as_ref(), &mut |custody| {
                 let found = assess(custody, policy, at);
                 counts.add(custody, policy, &found);
-                alerts.extend(found);
-                Ok(ControlFlow::Continue(()))
+                written = found.into_iter().try_for_each(|alert| alerts.push(alert));
+                Ok(go_on(written.is_ok()))
             })?;
+            written.map_err(AppError::Spool)?;
             let header = ArchiveHealthHeader::new(HealthInput {
                 health_id: ArchiveHealthId::from_uuid(self.ids.next(at)),
                 at,
@@ -330,19 +338,27 @@ impl App {
                     log_position: tx.head()?.position,
                 },
             });
-            Ok::<_, AppError>(ArchiveHealth { header, alerts })
+            Ok::<_, AppError>((header, alerts.finish()))
         })?;
-        if !persist {
-            let text = serde_json::to_vec(&health).map_err(|error| AppError::Spool(error.into()))?;
-            return Ok(HealthReport::Unstored(text));
-        }
-        let at = health.header.generated_at;
-        let stored = if health.alerts.len() <= ELEMENTS_IN_RECORD {
-            self.store_document(at, health.record(None).into_value(), None)?
-        } else {
-            let close = cavra_domain::archive::close();
-            let (digest, pieces) = self.spool(&health.header.open(), &health.alerts, close)?;
-            self.store_document(at, health.header.record(&digest).into_value(), Some(pieces))?
+        let at = header.generated_at;
+        let close = cavra_domain::archive::close();
+        let stored = match alerts {
+            Listed::Few(alerts) => {
+                let health = ArchiveHealth { header, alerts };
+                if !persist {
+                    return Ok(HealthReport::Unstored(LongText::default().text(health.text())));
+                }
+                self.store_document(at, health.record(None).into_value(), None)?
+            }
+            Listed::Many(alerts) if !persist => {
+                let pieces = alerts.pieces(close).map_err(AppError::Spool)?;
+                let text = LongText::default().text(header.open());
+                return Ok(HealthReport::Unstored(text.spool(Arc::new(Mutex::new(pieces)))));
+            }
+            Listed::Many(alerts) => {
+                let (digest, pieces) = whole(*alerts, &header.open(), close)?;
+                self.store_document(at, header.record(&digest).into_value(), Some(pieces))?
+            }
         };
         Ok(HealthReport::Stored(stored))
     }
@@ -357,30 +373,6 @@ impl App {
             "archive health report",
             health_id.as_str(),
         )
-    }
-
-    /// The text of a document in pieces.
-    fn spool<T: Serialize>(
-        &self,
-        open: &str,
-        elements: &[T],
-        close: &str,
-    ) -> Result<(DocumentDigest, Pieces), AppError> {
-        let mut spool = Spool::new(self.settings.spool_bytes);
-        let mut write = || -> std::io::Result<()> {
-            spool.text(open.as_bytes())?;
-            for (index, element) in elements.iter().enumerate() {
-                spool.entry(element, index == 0)?;
-            }
-            spool.text(close.as_bytes())
-        };
-        write().map_err(AppError::Spool)?;
-        let (digest, bytes, pieces) = spool.finish().map_err(AppError::Spool)?;
-        let digest = DocumentDigest {
-            sha256: digest.to_hex(),
-            bytes,
-        };
-        Ok((digest, pieces))
     }
 
     /// Stores a document's record, and beside it its pieces when the record does not hold it whole.
@@ -407,6 +399,25 @@ impl App {
         };
         self.writing_and_keeping(write, |stored| Ok(Keep::Record(stored.position)))
     }
+}
+
+/// Whether a visitor goes on.
+const fn go_on(on: bool) -> ControlFlow<()> {
+    if on {
+        ControlFlow::Continue(())
+    } else {
+        ControlFlow::Break(())
+    }
+}
+
+/// A document around the text of its elements.
+fn whole(elements: Tail, open: &str, close: &str) -> Result<(DocumentDigest, Pieces), AppError> {
+    let (digest, bytes, pieces) = elements.finish(open, close).map_err(AppError::Spool)?;
+    let digest = DocumentDigest {
+        sha256: digest.to_hex(),
+        bytes,
+    };
+    Ok((digest, pieces))
 }
 
 fn unknown_export(export_id: &ExportId) -> AppError {

@@ -49,7 +49,11 @@ pub struct LongText {
 
 impl LongText {
     pub(crate) fn text(mut self, text: impl Into<String>) -> Self {
-        self.parts.push_back(Part::Text(text.into()));
+        // Texts side by side are one piece: reading one costs its reader a turn.
+        match self.parts.back_mut() {
+            Some(Part::Text(before)) => before.push_str(&text.into()),
+            _ => self.parts.push_back(Part::Text(text.into())),
+        }
         self
     }
 
@@ -66,6 +70,16 @@ impl LongText {
     pub(crate) fn spool(mut self, pieces: Arc<Mutex<Pieces>>) -> Self {
         self.parts.push_back(Part::Spool(pieces));
         self
+    }
+
+    /// The text between two others.
+    #[must_use]
+    pub fn between(mut self, before: &str, after: &str) -> Self {
+        match self.parts.front_mut() {
+            Some(Part::Text(first)) => first.insert_str(0, before),
+            _ => self.parts.push_front(Part::Text(before.to_owned())),
+        }
+        self.text(after)
     }
 
     /// The records from `first` to before `end`.
@@ -179,4 +193,27 @@ fn records(app: &App, first: u64, end: u64, shown: Shown, comma: &mut bool) -> R
         })
     })?;
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(text: &LongText) -> Vec<&str> {
+        text.parts
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => text.as_str(),
+                _ => "-",
+            })
+            .collect()
+    }
+
+    #[test]
+    fn texts_side_by_side_are_one_piece() {
+        let text = LongText::default().text("b").text("c").between("a", "d");
+        assert_eq!(texts(&text), ["abcd"]);
+        let text = LongText::default().beside(1).between("a", "b").text("c");
+        assert_eq!(texts(&text), ["a", "-", "bc"]);
+    }
 }

@@ -39,8 +39,8 @@ mod testing;
 
 pub use alert::{ArchiveAlert, ArchiveAlertKind, Severity};
 pub use custody::{
-    Custody, CustodyStanding, DEFAULT_EXPIRING_WITHIN_DAYS, ExportFacts, HealthPolicy, ReferenceFacts,
-    assess, standing,
+    Custody, CustodySoFar, CustodyStanding, DEFAULT_EXPIRING_WITHIN_DAYS, ExportFacts, HealthPolicy,
+    ReferenceFacts, assess, standing, standing_with,
 };
 pub use hash::{ArchiveHash, ObservedHash};
 pub use reference::{

@@ -1,7 +1,5 @@
 //! SHA-256 over texts, the same way everywhere.
 
-use std::fmt::Write as _;
-
 use sha2::{Digest, Sha256};
 
 /// SHA-256 over texts. Each has its length in bytes in front, as a big-endian 64-bit number, which keeps ("ab", "c")
@@ -17,13 +15,19 @@ pub(crate) fn sha256_of<'a>(parts: impl IntoIterator<Item = &'a str>) -> [u8; 32
 
 /// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
+    let digit = |nibble: u8| {
+        char::from(if nibble < 10 {
+            b'0' + nibble
+        } else {
+            b'a' + nibble - 10
         })
+    };
+    let mut hex = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        hex.push(digit(byte >> 4));
+        hex.push(digit(byte & 0x0f));
+    }
+    hex
 }
 
 #[cfg(test)]

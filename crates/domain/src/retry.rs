@@ -488,26 +488,31 @@ impl RetryPolicy {
 
     /// The decision about a group at `now`.
     pub fn decide(&self, group: &Undelivered, now: Timestamp) -> RetryDecision {
-        let delay_micros = self.group_delay_micros(group);
-        let standing = self.standing_after(group, delay_micros);
+        self.settle(group.clone(), now)
+    }
+
+    /// As [`RetryPolicy::decide`], of a group that nobody needs any more.
+    fn settle(&self, group: Undelivered, now: Timestamp) -> RetryDecision {
+        let delay_micros = self.group_delay_micros(&group);
+        let standing = self.standing_after(&group, delay_micros);
         let (action, reason) = standing.at(now);
         let next_retry_at = match (action, standing) {
             (RetryAction::Retry | RetryAction::Wait, Standing::DueAt { due_at, .. }) => due_at.to_string(),
             (RetryAction::Suppress, _) | (_, Standing::Suppressed(_)) => String::new(),
         };
-        let latest = &group.latest;
+        let latest = group.latest;
         RetryDecision {
-            export_id: latest.export_id.clone(),
-            verification_id: latest.verification_id.clone(),
-            release_record_ref: latest.release_record_ref.clone(),
-            provider: latest.provider.clone(),
+            export_id: latest.export_id,
+            verification_id: latest.verification_id,
+            release_record_ref: latest.release_record_ref,
+            provider: latest.provider,
             action,
             reason: reason.sentence(),
             retry_count: group.failure_count,
             max_retry_attempts: self.max_retry_attempts,
             // The delay is neither negative nor longer than ten years.
             retry_delay_minutes: u32::try_from(delay_micros / MICROS_PER_MINUTE).unwrap_or_default(),
-            latest_delivery_id: latest.delivery_id.clone(),
+            latest_delivery_id: latest.delivery_id,
             latest_delivery_at: latest.at,
             next_retry_at,
             failed_status_codes: vec![latest.status_code],
@@ -722,12 +727,12 @@ impl<'a> RetryPlanner<'a> {
             other => (None, other),
         };
         self.group = Undelivered::fold(same, attempt);
-        ended.map(|group| self.policy.decide(&group, self.now))
+        ended.map(|group| self.policy.settle(group, self.now))
     }
 
     /// The decision about the last group, if that ended undelivered.
     pub fn finish(self) -> Option<RetryDecision> {
-        self.group.map(|group| self.policy.decide(&group, self.now))
+        self.group.map(|group| self.policy.settle(group, self.now))
     }
 }
 

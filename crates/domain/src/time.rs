@@ -156,27 +156,48 @@ impl Timestamp {
     }
 }
 
+/// A time as it is written, in ASCII. Documents have several of them in every line, so it is made without `format!`.
+struct Written([u8; 27]);
+
+impl Written {
+    fn of(at: Timestamp) -> Self {
+        let (seconds, micros) = (at.0.div_euclid(1_000_000), at.0.rem_euclid(1_000_000));
+        // The constructor holds the range, so the fallback is never taken.
+        let date = UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::UNIX_EPOCH);
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        let mut put = |from: usize, digits: usize, mut number: u32| {
+            let places = text.get_mut(from..from + digits).unwrap_or_default();
+            for place in places.iter_mut().rev() {
+                // A remainder of ten fits.
+                *place += u8::try_from(number % 10).unwrap_or_default();
+                number /= 10;
+            }
+        };
+        put(0, 4, date.year().unsigned_abs());
+        put(5, 2, u8::from(date.month()).into());
+        put(8, 2, date.day().into());
+        put(11, 2, date.hour().into());
+        put(14, 2, date.minute().into());
+        put(17, 2, date.second().into());
+        put(20, 6, u32::try_from(micros).unwrap_or_default());
+        Self(text)
+    }
+
+    fn as_str(&self) -> &str {
+        // Digits and the letters above are ASCII.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, micros) = (self.0.div_euclid(1_000_000), self.0.rem_euclid(1_000_000));
-        // The constructor holds the range, so the fallback is never taken.
-        let at = UtcDateTime::from_unix_timestamp(seconds).unwrap_or(UtcDateTime::UNIX_EPOCH);
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{micros:06}Z",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second()
-        )
+        f.write_str(Written::of(*self).as_str())
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(Written::of(*self).as_str())
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cavra_domain::evidence::{EvidenceKind, history_terms};
 use cavra_domain::time::Timestamp;
-use cavra_evidence::digest::Digest;
+use cavra_evidence::digest::{Digest, DigestWriter};
 use rusqlite::types::Value;
 use rusqlite::{Connection, TransactionBehavior, params, params_from_iter};
 use serde_json::{Value as Json, json};
@@ -39,6 +39,7 @@ fn main() -> Result<(), Failure> {
         ["single", source, target, from, count] => singles(source, target, from.parse()?, count.parse()?)?,
         ["package", source] => package(source)?,
         ["deliveries", source] => rows(source, DELIVERIES)?,
+        ["document", source, target] => document(source, target)?,
         ["exports", source] => rows(source, EXPORTS)?,
         _ => return Err("see the source for what it takes".into()),
     };
@@ -327,6 +328,45 @@ const DELIVERIES: &str = "SELECT * FROM delivery ORDER BY export_id, provider_ke
 
 const EXPORTS: &str = "SELECT * FROM auditor_export e LEFT JOIN archive_reference r ON r.export_id = e.export_id \
      WHERE e.verified = 1 ORDER BY e.generated_at DESC, e.export_id DESC";
+
+/// The newest stored document of a database, once more: its text is digested, packed, stored in one durable transaction
+/// in a database of its own, and read and unpacked again. Reading the text beforehand is outside the clock.
+fn document(source: &str, target: &str) -> Result<Clock, Failure> {
+    let pieces: Vec<Vec<u8>> = Connection::open(source)?
+        .prepare(
+            "SELECT bytes FROM package_chunk WHERE position = (SELECT max(position) FROM package_chunk) ORDER BY piece",
+        )?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let texts = pieces
+        .iter()
+        .map(|piece| cavra_storage::unpack(piece))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut target = open(target)?;
+    target.execute_batch("CREATE TABLE IF NOT EXISTS piece (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL)")?;
+    let mut clock = Clock::default();
+    timed(&mut clock, || -> Result<(), Failure> {
+        let mut digest = DigestWriter::new();
+        for text in &texts {
+            digest.write_all(text)?;
+        }
+        std::hint::black_box(digest.finish());
+        let transaction = target.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for text in &texts {
+            transaction
+                .prepare_cached("INSERT INTO piece (bytes) VALUES (?1)")?
+                .execute([cavra_storage::pack(text)])?;
+        }
+        transaction.commit()?;
+        let mut stored = target.prepare("SELECT bytes FROM piece ORDER BY id DESC LIMIT ?1")?;
+        let mut rows = stored.query([texts.len()])?;
+        while let Some(row) = rows.next()? {
+            std::hint::black_box(cavra_storage::unpack(row.get_ref(0)?.as_blob()?)?);
+        }
+        Ok(())
+    })?;
+    Ok(clock)
+}
 
 /// Reads every column of every row.
 fn rows(source: &str, sql: &str) -> Result<Clock, Failure> {

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cavra_domain::acknowledgement::{HistoryEntry, PreparedAcknowledgement};
@@ -577,6 +578,9 @@ pub enum Verdict {
 /// A write job: runs once, inside a transaction.
 pub type WriteJob = Box<dyn FnOnce(&mut dyn WriteTx) -> Verdict + Send>;
 
+/// Hears how a write ended.
+pub type WriteEnd = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
+
 /// A storage engine.
 pub trait Store: Send + Sync + fmt::Debug {
     /// Runs a read over one consistent state.
@@ -584,8 +588,18 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Runs a read over the state as it was when the log had `position` records, made anew from them. Takes time and
     /// room in proportion to them.
     fn read_as_of(&self, position: u64, job: &mut dyn FnMut(&dyn ReadTx)) -> Result<(), StorageError>;
-    /// Runs a write. When this returns `Ok` and the job said [`Verdict::Commit`], what it appended is durable.
-    fn write(&self, job: WriteJob) -> Result<(), StorageError>;
+    /// Hands in a write, which runs when its turn comes. `end` is told `Ok` when what the job appended is durable, or
+    /// when the job said [`Verdict::Rollback`]. It is called where nobody else can write meanwhile, so it only passes
+    /// the news on.
+    fn submit(&self, job: WriteJob, end: WriteEnd);
+
+    /// Runs a write and waits for its end.
+    fn write(&self, job: WriteJob) -> Result<(), StorageError> {
+        let (tell, told) = sync_channel(1);
+        // Whoever has gone away needs no news.
+        self.submit(job, Box::new(move |end| drop(tell.send(end))));
+        told.recv().unwrap_or(Err(StorageError::Closed))
+    }
 }
 
 impl dyn Store + '_ {
@@ -630,9 +644,26 @@ impl dyn Store + '_ {
         T: Send + 'static,
         E: From<StorageError> + Send + 'static,
     {
+        let (tell, told) = sync_channel(1);
+        self.writing_later(job, move |result| drop(tell.send(result)));
+        told.recv().unwrap_or_else(|_| Err(StorageError::Closed.into()))
+    }
+
+    /// Hands in a write whose result `end` is given when its turn has come. No thread waits for it.
+    ///
+    /// # Errors
+    /// `end` is given those of [`Store::writing`]. It is called as [`Store::submit`] says.
+    pub fn writing_later<T, E>(
+        &self,
+        job: impl FnOnce(&mut dyn WriteTx) -> Result<T, E> + Send + 'static,
+        end: impl FnOnce(Result<T, E>) + Send + 'static,
+    ) where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+    {
         let slot: Arc<Mutex<Option<Result<T, E>>>> = Arc::default();
         let filled = Arc::clone(&slot);
-        self.write(Box::new(move |tx| {
+        let work: WriteJob = Box::new(move |tx| {
             let result = job(tx);
             let verdict = if result.is_ok() {
                 Verdict::Commit
@@ -641,8 +672,13 @@ impl dyn Store + '_ {
             };
             *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
             verdict
-        }))?;
-        let result = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-        result.unwrap_or_else(|| Err(StorageError::Closed.into()))
+        });
+        let ended = move |committed: Result<(), StorageError>| {
+            let result = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            end(committed
+                .map_err(E::from)
+                .and_then(|()| result.unwrap_or_else(|| Err(StorageError::Closed.into()))));
+        };
+        self.submit(work, Box::new(ended));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Bench, Took, bulk, import, median, plans, processor, shown, text};
+use super::{Bench, Spent, Took, bulk, import, median, plans, shown, text};
 
 /// The other program, and what it took so far.
 pub(super) struct Against {
@@ -31,11 +31,11 @@ impl Against {
     pub(super) fn bulk(&mut self, bench: &Bench, routes: usize, minimal: bool) -> anyhow::Result<()> {
         let served = bench.copy(&self.base, "against.db")?;
         let running = bench.serve_with(&self.program, &served)?;
-        let spent = processor(&running);
+        let spent = Spent::by(&running);
         let (wall, _, _) = bulk(&running, routes, minimal)?;
         let took = Took {
             wall,
-            processor: processor(&running) - spent,
+            processor: Spent::since(&running, spent),
         };
         running.stop()?;
         if minimal {

@@ -100,7 +100,7 @@ fn health(service: &Service) -> Value {
         .archive_health(&HealthPolicy::default(), &ana(), false)
         .unwrap()
     {
-        HealthReport::Unstored(text) => serde_json::from_slice(&text).unwrap(),
+        HealthReport::Unstored(text) => serde_json::from_slice(&text.whole(&service.app).unwrap()).unwrap(),
         HealthReport::Stored(stored) => document(service, &stored),
     }
 }

@@ -225,8 +225,12 @@ impl CustodyStanding {
 
 /// The standing of one export; as [`assess`] at every time.
 pub fn standing(custody: &Custody<'_>, policy: &HealthPolicy) -> CustodyStanding {
+    standing_of(findings(custody, policy))
+}
+
+fn standing_of(findings: Vec<Finding<'_>>) -> CustodyStanding {
     let mut standing = CustodyStanding::default();
-    for finding in findings(custody, policy) {
+    for finding in findings {
         match finding.holds {
             Holds::Always => standing.lasting_alerts += 1,
             Holds::Before(at) => standing.archived_at_in_future = Some(at),
@@ -336,8 +340,9 @@ fn judge<'a>(export: &'a ExportFacts, newest: &'a ReferenceFacts, policy: &Healt
             .then_some(ArchiveAlertKind::ArchiveHashMissing),
         ArchiveHash::Malformed => Some(ArchiveAlertKind::ArchiveHashMalformed),
         ArchiveHash::Weak { .. } => Some(ArchiveAlertKind::ArchiveHashWeak),
-        // An export without a readable hash of its own is matched by none.
-        observed @ ArchiveHash::Sha256(_) => (ArchiveHash::parse(export.export_hash.as_str()) != observed)
+        // An export without a readable hash of its own is matched by none. Equal texts need no second reading.
+        observed @ ArchiveHash::Sha256(_) => (newest.archive_hash != export.export_hash
+            && ArchiveHash::parse(export.export_hash.as_str()) != observed)
             .then_some(ArchiveAlertKind::ArchiveHashMismatch),
     };
     let before = (newest.archived_at < export.generated_at).then_some(ArchiveAlertKind::ArchivedBeforeExport);
@@ -392,23 +397,43 @@ fn retention<'a>(newest: &'a ReferenceFacts, release: &'a Text, policy: &HealthP
 }
 
 /// The newest reference that contradicts another one; `references` are oldest first.
+fn newest_in_conflict<'a>(references: &[&'a ReferenceFacts]) -> Option<&'a ReferenceFacts> {
+    if references.len() < 2 {
+        return None;
+    }
+    let mut said = Said::default();
+    let mut newest = None;
+    for reference in references {
+        if said.contradicted_by(reference) {
+            newest = Some(*reference);
+        }
+    }
+    newest
+}
+
+/// What references have said so far, as far as a later one can contradict it.
 ///
 /// Two references contradict each other when they give different digests of one algorithm, or when they name one
 /// object and the later one gives an earlier retention date or no legal hold any more: an immutable archive can
 /// only extend. What was not said before, or is not said again, contradicts nothing.
-fn newest_in_conflict<'a>(references: &[&'a ReferenceFacts]) -> Option<&'a ReferenceFacts> {
-    let mut digests: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    let mut objects: BTreeMap<_, (Option<Timestamp>, bool)> = BTreeMap::new();
-    let mut newest = None;
-    for reference in references {
+#[derive(Default)]
+struct Said<'a> {
+    digests: BTreeMap<&'static str, BTreeSet<String>>,
+    /// The longest retention of each object, and whether it was held.
+    objects: BTreeMap<(String, &'a str), (Option<Timestamp>, bool)>,
+}
+
+impl<'a> Said<'a> {
+    /// Takes a later reference; whether it contradicts one before.
+    fn contradicted_by(&mut self, reference: &'a ReferenceFacts) -> bool {
         let mut contradicts = false;
         if let Some((algorithm, digest)) = reference.hash().parts() {
-            let known = digests.entry(algorithm).or_default();
+            let known = self.digests.entry(algorithm).or_default();
             known.insert(digest);
             contradicts |= known.len() > 1;
         }
         if let Some(object) = reference.object() {
-            let (longest, held) = objects.entry(object).or_default();
+            let (longest, held) = self.objects.entry(object).or_default();
             if let Retention::Until(until) = reference.retention() {
                 contradicts |= longest.is_some_and(|longest| until < longest);
                 *longest = (*longest).max(Some(until));
@@ -416,11 +441,87 @@ fn newest_in_conflict<'a>(references: &[&'a ReferenceFacts]) -> Option<&'a Refer
             contradicts |= *held && !reference.legal_hold;
             *held |= reference.legal_hold;
         }
-        if contradicts {
-            newest = Some(*reference);
-        }
+        contradicts
     }
-    newest
+
+    /// Whether references before these, none of which contradicts another one, could add nothing to what a later
+    /// reference may contradict: each of its claims was made before. Of references in harmony the latest one with a
+    /// claim has the digest, the longest retention, and the hold if there ever was one.
+    fn decides(&self, later: &ReferenceFacts) -> bool {
+        let digest = later
+            .hash()
+            .parts()
+            .is_none_or(|(algorithm, _)| self.digests.contains_key(algorithm));
+        let object = later.object().is_none_or(|object| {
+            self.objects.get(&object).is_some_and(|(longest, _)| {
+                longest.is_some() || !matches!(later.retention(), Retention::Until(_))
+            })
+        });
+        digest && object
+    }
+}
+
+/// The standing of an export's custody, and its newest references.
+#[derive(Debug, Clone, Copy)]
+pub struct CustodySoFar<'a> {
+    /// The export, if it is known.
+    pub export: Option<&'a ExportFacts>,
+    /// The standing with all references so far, under the same policy.
+    pub standing: CustodyStanding,
+    /// The newest references, in any order; all of them, or as many as are worth a look.
+    pub newest: &'a [ReferenceFacts],
+    /// Whether these are all.
+    pub all: bool,
+}
+
+/// The standing after one more reference, when that follows from the newest ones: as [`standing`] over all of them.
+/// `None` when it does not, because the reference is not the newest or speaks of what only older ones speak of.
+///
+/// Of an export's references most say of one object what the one before said, and then the number of the others does
+/// not matter.
+pub fn standing_with(
+    so_far: &CustodySoFar<'_>,
+    reference: &ReferenceFacts,
+    policy: &HealthPolicy,
+) -> Option<CustodyStanding> {
+    let before = so_far.standing;
+    let one_more = |counts: bool| CustodyStanding {
+        lasting_alerts: before.lasting_alerts + u64::from(counts),
+        ..before
+    };
+    let export = match so_far.export {
+        None => return Some(one_more(policy.in_scope(&reference.release_record_ref))),
+        Some(export) if !policy.in_scope(&export.release_record_ref) => return Some(before),
+        Some(export) if !export.verified => return Some(one_more(true)),
+        Some(export) => export,
+    };
+    let custody = Custody {
+        export_id: &export.export_id,
+        export: Some(export),
+        references: so_far.newest,
+    };
+    let newest = custody.in_order();
+    let place = |facts: &ReferenceFacts| (facts.effective_at(), facts.position);
+    let previous = newest.last()?;
+    if place(previous) >= place(reference) {
+        return None;
+    }
+    // Beside what was wrong with the newest reference there is at most one lasting alert: a conflict.
+    let conflict = before.lasting_alerts > standing_of(judge(export, previous, policy)).lasting_alerts;
+    let mut said = Said::default();
+    for earlier in &newest {
+        said.contradicted_by(earlier);
+    }
+    let decided = conflict || so_far.all || said.decides(reference);
+    let conflict = conflict || said.contradicted_by(reference);
+    if !decided && !conflict {
+        return None;
+    }
+    let now = standing_of(judge(export, reference, policy));
+    Some(CustodyStanding {
+        lasting_alerts: now.lasting_alerts + u64::from(conflict),
+        ..now
+    })
 }
 
 #[cfg(test)]
@@ -1118,6 +1219,82 @@ mod tests {
                 let distinct: BTreeSet<_> = kinds.iter().collect();
                 prop_assert_eq!(distinct.len(), kinds.len());
             }
+        }
+    }
+
+    // ---- one reference more ----
+
+    fn whole<'a>(kept: &'a Kept, references: &'a [ReferenceFacts]) -> Custody<'a> {
+        Custody {
+            references,
+            ..kept.custody()
+        }
+    }
+
+    /// The standing after the references in their order in the log, one at a time, with a look at the newest few; and
+    /// how often that was enough.
+    fn followed(kept: &Kept, policy: &HealthPolicy, few: usize) -> (CustodyStanding, usize) {
+        let mut before: Vec<ReferenceFacts> = Vec::new();
+        let mut enough = 0;
+        let mut now = standing(&whole(kept, &[]), policy);
+        for reference in &kept.references {
+            let mut newest: Vec<_> = whole(kept, &before)
+                .in_order()
+                .into_iter()
+                .rev()
+                .take(few)
+                .cloned()
+                .collect();
+            newest.reverse();
+            let so_far = CustodySoFar {
+                export: kept.export.as_ref(),
+                standing: now,
+                all: newest.len() == before.len(),
+                newest: &newest,
+            };
+            let next = standing_with(&so_far, reference, policy);
+            before.push(reference.clone());
+            enough += usize::from(next.is_some());
+            now = next.unwrap_or_else(|| standing(&whole(kept, &before), policy));
+        }
+        (now, enough)
+    }
+
+    #[test]
+    fn a_reference_that_says_what_the_one_before_said_needs_no_look_at_the_others() {
+        let mut kept = Kept::of((1..=50).map(|number| ReferenceFacts {
+            archive_ref: text("worm://bucket/object"),
+            ..reference(number)
+        }));
+        let (now, enough) = followed(&kept, &HealthPolicy::default(), 1);
+        assert_eq!(now, standing(&kept.custody(), &HealthPolicy::default()));
+        assert_eq!(enough, 49, "the first one has none before it");
+        // One that speaks of another object might contradict an old one: all are looked at.
+        kept.references[30].archive_ref = text("another");
+        let (now, enough) = followed(&kept, &HealthPolicy::default(), 1);
+        assert_eq!(now, standing(&kept.custody(), &HealthPolicy::default()));
+        assert_eq!(
+            enough, 47,
+            "neither it nor the one behind it is decided by the one before"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn following_references_one_by_one_gives_the_standing_over_all_of_them(
+            kept in any_kept(),
+            policy in any_policy(),
+            few in 0_usize..4,
+        ) {
+            let mut kept = kept;
+            // A log that agrees with the times is the common one; the other is where all have to be looked at.
+            if few % 2 == 1 {
+                kept.references.sort_by_key(ReferenceFacts::effective_at);
+                for (position, reference) in (1..).zip(&mut kept.references) {
+                    reference.position = position;
+                }
+            }
+            prop_assert_eq!(followed(&kept, &policy, few).0, standing(&kept.custody(), &policy));
         }
     }
 }

@@ -45,20 +45,20 @@ impl ArchiveHash {
     /// Reads free text, trimmed and without regard to upper and lower case: `sha256:` and 64 hexadecimal digits, or
     /// the digits alone; `sha1:` with 40 and `md5:` with 32 likewise. `sha-256:` and the like are read too.
     pub fn parse(text: &str) -> Self {
-        let text = text.trim().to_ascii_lowercase();
+        let text = text.trim();
         if text.is_empty() {
             return Self::Missing;
         }
         for (algorithm, prefixes, digits) in ALGORITHMS {
-            let named = prefixes.iter().find_map(|prefix| text.strip_prefix(prefix));
-            let digest = named.unwrap_or(&text);
+            let named = prefixes.iter().find_map(|prefix| behind(text, prefix));
+            let digest = named.unwrap_or(text);
             let hexadecimal = digest.len() == digits && digest.bytes().all(|byte| byte.is_ascii_hexdigit());
             match (hexadecimal, algorithm == SHA256) {
                 (true, true) => return bytes(digest).map_or(Self::Malformed, Self::Sha256),
                 (true, false) => {
                     return Self::Weak {
                         algorithm,
-                        digest: digest.to_owned(),
+                        digest: digest.to_ascii_lowercase(),
                     };
                 }
                 (false, _) if named.is_some() => return Self::Malformed,
@@ -78,13 +78,24 @@ impl ArchiveHash {
     }
 }
 
+/// What follows a prefix, in whatever case that is written.
+fn behind<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
+    let (start, rest) = text.split_at_checked(prefix.len())?;
+    start.eq_ignore_ascii_case(prefix).then_some(rest)
+}
+
 /// The bytes that 64 hexadecimal digits write.
 fn bytes(digits: &str) -> Option<[u8; 32]> {
+    let nibble = |digit: &u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    };
     let mut value = [0; 32];
-    let mut nibbles = digits.chars().map(|digit| digit.to_digit(16));
-    for byte in &mut value {
-        let (high, low) = (nibbles.next()??, nibbles.next()??);
-        *byte = u8::try_from(high * 16 + low).ok()?;
+    for (byte, pair) in value.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
+        let [high, low] = pair else { return None };
+        *byte = nibble(high)? << 4 | nibble(low)?;
     }
     Some(value)
 }

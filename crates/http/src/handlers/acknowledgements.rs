@@ -9,7 +9,7 @@ use cavra_app::package::StoredDocument;
 use cavra_domain::id::{AcknowledgementId, AuditId, BulkId};
 use futures_util::stream;
 
-use super::{Answer, aside, given_document, holds, not_modified, pieces, run};
+use super::{Answer, aside, given_document, holds, later, not_modified, pieces, run};
 use crate::context::{Minimal, PREFERENCE_APPLIED};
 use crate::error::{Code, Problem};
 use crate::extract::{Json, Permitted, Query};
@@ -23,7 +23,7 @@ pub(crate) async fn acknowledge(
     Json(body): Json<AcknowledgementBody>,
 ) -> Answer<web::Json<Acknowledged>> {
     let command = body.command(&schedule_id, caller)?;
-    run(&app, move |app| app.acknowledge(command))
+    later(&app, move |app, end| app.acknowledge_later(command, end))
         .await
         .map(web::Json)
 }

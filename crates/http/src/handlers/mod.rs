@@ -37,16 +37,40 @@ pub(crate) async fn run<T: Send + 'static>(
     app: &web::Data<App>,
     job: impl FnOnce(&App) -> Result<T, AppError> + Send + 'static,
 ) -> Answer<T> {
-    let keyed = REQUEST.try_with(|request| request.keyed()).ok().flatten();
-    let app = match keyed {
-        Some(keyed) => app.for_request(keyed),
-        None => App::clone(app),
-    };
+    let app = for_request(app);
     let done = web::block(move || {
         app.check_request()?;
         job(&app)
     });
-    match done.await {
+    result_of(done.await)
+}
+
+/// Where the result of a use case goes that nobody waits for.
+pub(crate) type End<T> = Box<dyn FnOnce(Result<T, AppError>) + Send>;
+
+/// Begins a use case that is one write, and goes on when it is done: no thread waits for it. A request with a key that
+/// was answered before ends here.
+pub(crate) async fn later<T: Send + 'static>(
+    app: &web::Data<App>,
+    begin: impl FnOnce(&App, End<T>),
+) -> Answer<T> {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    // A caller that has gone away needs no answer.
+    begin(&for_request(app), Box::new(move |result| drop(tell.send(result))));
+    result_of(told.await)
+}
+
+/// The use cases for the request at hand.
+fn for_request(app: &web::Data<App>) -> App {
+    let keyed = REQUEST.try_with(|request| request.keyed()).ok().flatten();
+    match keyed {
+        Some(keyed) => app.for_request(keyed),
+        None => App::clone(app),
+    }
+}
+
+fn result_of<T, E>(done: Result<Result<T, AppError>, E>) -> Answer<T> {
+    match done {
         Ok(Ok(result)) => Ok(result),
         Ok(Err(AppError::GivenBefore(given))) => Err(GivenBefore(given).into()),
         Ok(Err(error)) => Err(Problem::from(error).into()),

@@ -151,10 +151,10 @@ fn health_answer(app: web::Data<App>, report: HealthReport) -> Answer<HttpRespon
             whole(app, &stored, "{\"health\":", after)
         }
         HealthReport::Unstored(text) => {
-            let mut body = b"{\"health\":".to_vec();
-            body.extend(text);
-            body.extend_from_slice(b",\"metadata\":null,\"persisted\":false}");
-            json(body)
+            let text = text.between("{\"health\":", ",\"metadata\":null,\"persisted\":false}");
+            HttpResponse::Ok()
+                .content_type("application/json")
+                .streaming(pieces(app, text))
         }
     })
 }

@@ -3,7 +3,7 @@
 //! This is the only code that writes. What a record means is read by [`cavra_domain::record::interpret`], for
 //! own and imported records alike; what it does to a route is decided by [`StateName::on`].
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use cavra_domain::acknowledgement::{AckState, PreparedAcknowledgement};
 use cavra_domain::bulk::Target;
@@ -20,6 +20,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::log;
 use super::read::{ORPHANS, ROUTE_POSITION, ROUTE_RECORDS, Reading};
+use super::release::Touched;
 use crate::{Appended, NewAnswer, NewRecord, Pieces, ReadTx, StorageError, WHOLE_BESIDE_RECORD, WriteTx};
 
 /// What the writer remembers between transactions: ids of terms, which never change once they are there; and within
@@ -95,8 +96,8 @@ pub(super) struct Writing<'a> {
     /// The plan that was named last, with its schedule and its row: the routes of a bulk come plan by plan.
     plan: Option<(String, String, i64)>,
     term_counts: BTreeMap<i64, i64>,
-    /// Exports whose custody is to be judged anew.
-    pub(super) touched: BTreeSet<ExportId>,
+    /// Exports whose custody is to be judged anew, and why.
+    pub(super) touched: BTreeMap<ExportId, Touched>,
 }
 
 impl<'a> Writing<'a> {
@@ -114,7 +115,7 @@ impl<'a> Writing<'a> {
             acknowledgement_counters: None,
             plan: None,
             term_counts: BTreeMap::new(),
-            touched: BTreeSet::new(),
+            touched: BTreeMap::new(),
         })
     }
 

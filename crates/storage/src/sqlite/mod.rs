@@ -11,14 +11,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use crate::{ReadTx, StorageError, Store, Verdict, WriteJob};
+use crate::{ReadTx, StorageError, Store, Verdict, WriteEnd, WriteJob};
 
 mod append;
 mod check;
@@ -88,7 +88,7 @@ struct Pool {
 
 struct Job {
     work: WriteJob,
-    answer: std::sync::mpsc::SyncSender<Result<(), StorageError>>,
+    end: WriteEnd,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -280,28 +280,29 @@ impl Store for SqliteStore {
 
     fn read_as_of(&self, position: u64, job: &mut dyn FnMut(&dyn ReadTx)) -> Result<(), StorageError> {
         // Who looks at an earlier state asks more than one question about it.
-        let mut past = lock(&self.past);
-        let scratch = match past.take() {
+        // Taken out, so that nobody waits for anybody's answer.
+        let kept = lock(&self.past).take();
+        let scratch = match kept {
             Some((kept, scratch)) if kept == position => scratch,
             _ => self.replayed(position)?,
         };
         catch_unwind(AssertUnwindSafe(|| job(&Reading::new(&scratch))))
             .map_err(|_| StorageError::Panicked)?;
         if past::is_small(&scratch)? {
-            *past = Some((position, scratch));
+            *lock(&self.past) = Some((position, scratch));
         }
         Ok(())
     }
 
-    fn write(&self, work: WriteJob) -> Result<(), StorageError> {
-        let (answer, answered) = sync_channel(1);
-        {
-            let jobs = lock(&self.jobs);
-            let jobs = jobs.as_ref().ok_or(StorageError::Closed)?;
-            jobs.send(Job { work, answer })
-                .map_err(|_| StorageError::Closed)?;
+    fn submit(&self, work: WriteJob, end: WriteEnd) {
+        let job = Job { work, end };
+        let unsent = match lock(&self.jobs).as_ref() {
+            Some(jobs) => jobs.send(job).err().map(|unsent| unsent.0),
+            None => Some(job),
+        };
+        if let Some(job) = unsent {
+            (job.end)(Err(StorageError::Closed));
         }
-        answered.recv().unwrap_or(Err(StorageError::Closed))
     }
 }
 
@@ -355,23 +356,19 @@ fn commit_group(connection: &mut Connection, state: &mut WriteState, group: Vec<
             state.forget();
             state.forget_leaves(0);
         }
-        for (answer, outcome) in done {
+        for (end, outcome) in done {
             let outcome = match (&committed, outcome) {
                 (_, Err(error)) => Err(named(error, path)),
                 // A job that asked for nothing to be kept has its own reason to tell.
                 (_, Ok(Verdict::Rollback)) | (Ok(()), Ok(Verdict::Commit)) => Ok(()),
                 (Err(error), Ok(Verdict::Commit)) => Err(again(error)),
             };
-            // A caller that has gone away needs no answer.
-            let _ = answer.send(outcome);
+            end(outcome);
         }
     }
 }
 
-type Answered = (
-    std::sync::mpsc::SyncSender<Result<(), StorageError>>,
-    Result<Verdict, StorageError>,
-);
+type Answered = (WriteEnd, Result<Verdict, StorageError>);
 
 /// Runs jobs in one transaction and commits it. Jobs that stay in `group` were not touched.
 fn run_group(
@@ -385,7 +382,7 @@ fn run_group(
         Ok(transaction) => transaction,
         Err(error) => {
             let error = StorageError::from(error);
-            done.extend(group.drain(..).map(|job| (job.answer, Err(again(&error)))));
+            done.extend(group.drain(..).map(|job| (job.end, Err(again(&error)))));
             return Err(error);
         }
     };
@@ -396,7 +393,7 @@ fn run_group(
     {
         let outcome = run_job(&transaction, state, job.work);
         let keep = matches!(outcome, Ok(Verdict::Commit));
-        done.push((job.answer, outcome));
+        done.push((job.end, outcome));
         if keep {
             state.log(&transaction)?;
             transaction.commit()?;
@@ -405,7 +402,7 @@ fn run_group(
     }
     while let Some(job) = group.pop_front() {
         let outcome = run_beside_others(&mut transaction, state, job.work);
-        done.push((job.answer, outcome));
+        done.push((job.end, outcome));
         // On a full disk or a failing one SQLite itself rolls back the whole transaction. Whatever came next would
         // then be committed statement by statement.
         if transaction.is_autocommit() {
@@ -484,7 +481,7 @@ impl From<rusqlite::Error> for StorageError {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::Receiver;
+    use std::sync::mpsc::{Receiver, sync_channel};
 
     use cavra_domain::time::Timestamp;
     use serde_json::json;
@@ -495,9 +492,10 @@ mod tests {
     type Told = Receiver<Result<(), StorageError>>;
 
     fn job(work: impl FnOnce(&mut dyn WriteTx) -> Verdict + Send + 'static) -> (Job, Told) {
-        let (answer, told) = sync_channel(1);
+        let (tell, told) = sync_channel(1);
         let work: WriteJob = Box::new(work);
-        (Job { work, answer }, told)
+        let end: WriteEnd = Box::new(move |end| tell.send(end).unwrap());
+        (Job { work, end }, told)
     }
 
     fn append(tx: &mut dyn WriteTx, id: &str, filling: usize) -> Result<(), StorageError> {

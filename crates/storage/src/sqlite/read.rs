@@ -406,12 +406,22 @@ impl ReadTx for Reading<'_> {
         provider_key: &str,
         owner: Option<&Text>,
     ) -> Result<Vec<TrackedRoute>, StorageError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM {FROM} WHERE r.plan = (SELECT id FROM plan WHERE plan_id = ?1) \
-             AND r.provider_key = ?2 AND (?3 IS NULL OR r.owner = ?3) ORDER BY r.owner"
+        // Two statements, so that a named owner is looked up and not filtered out.
+        let routes = format!(
+            "SELECT {COLUMNS} FROM {FROM} WHERE r.plan = (SELECT id FROM plan WHERE plan_id = ?1) AND r.provider_key = ?2"
         );
-        let mut statement = self.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![plan_id.as_str(), provider_key, owner.map(Text::as_str)])?;
+        let mut statement = match owner {
+            Some(_) => self
+                .connection
+                .prepare_cached(&format!("{routes} AND r.owner = ?3"))?,
+            None => self
+                .connection
+                .prepare_cached(&format!("{routes} ORDER BY r.owner"))?,
+        };
+        let mut rows = match owner {
+            Some(owner) => statement.query([plan_id.as_str(), provider_key, owner.as_str()])?,
+            None => statement.query([plan_id.as_str(), provider_key])?,
+        };
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             found.push(routes::tracked(row)?);

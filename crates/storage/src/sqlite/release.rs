@@ -5,7 +5,10 @@
 
 use std::ops::ControlFlow;
 
-use cavra_domain::archive::{Custody, ExportFacts, HealthPolicy, ReferenceFacts, standing};
+use cavra_domain::archive::{
+    Custody, CustodySoFar, CustodyStanding, ExportFacts, HealthPolicy, ReferenceFacts, standing,
+    standing_with,
+};
 use cavra_domain::delivery::DeliveryFacts;
 use cavra_domain::evidence::EvidenceKind;
 use cavra_domain::export::ExportRecordFacts;
@@ -15,11 +18,24 @@ use cavra_domain::record::{MAX_RECORD_TEXT_CHARS, interpret};
 use cavra_domain::retry::{DeliveryAttempt, RetryPolicy, Standing, Undelivered};
 use cavra_domain::route::Provider;
 use cavra_domain::time::{MICROS_PER_DAY, Timestamp};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::append::{WriteState, Writing, signed};
 use super::read::{RECORD, Reading};
 use crate::{ReadReleases, ReadTx as _, StorageError, StoredRecord, Visit};
+
+/// How many references are looked at before all are.
+const NEWEST_REFERENCES: usize = 8;
+
+/// Why the custody of an export is to be judged anew.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Touched {
+    /// One reference came, at this position.
+    Once(i64),
+    /// The export came, or more than one reference.
+    Anew,
+}
 
 /// Counter of the archive alerts that last, under the default policy.
 const LASTING_ALERTS: &str = "archive_lasting_alerts";
@@ -37,12 +53,25 @@ fn text(row: &Row<'_>, index: usize, name: &'static str) -> Result<Text, Storage
     Text::parse(Field::lines(name, MAX_RECORD_TEXT_CHARS), raw).map_err(|_| damaged(name))
 }
 
+/// As [`text`]; a text that was read before is not looked at again.
+fn text_like(row: &Row<'_>, index: usize, name: &'static str, known: &Text) -> Result<Text, StorageError> {
+    if raw(row, index, name)? == known.as_str() {
+        Ok(known.clone())
+    } else {
+        text(row, index, name)
+    }
+}
+
 fn time(row: &Row<'_>, index: usize, name: &str) -> Result<Timestamp, StorageError> {
     Timestamp::from_micros(row.get(index)?).ok_or_else(|| damaged(name))
 }
 
+fn raw<'a>(row: &'a Row<'_>, index: usize, name: &str) -> Result<&'a str, StorageError> {
+    row.get_ref(index)?.as_str().map_err(|_| damaged(name))
+}
+
 fn export_id(row: &Row<'_>, index: usize) -> Result<ExportId, StorageError> {
-    ExportId::parse(text(row, index, "export_id")?.as_str()).map_err(|_| damaged("export_id"))
+    ExportId::parse(raw(row, index, "export_id")?).map_err(|_| damaged("export_id"))
 }
 
 /// The columns of [`export_of`].
@@ -67,12 +96,11 @@ const DELIVERY: &str = "d.delivery_id, d.export_id, d.provider, d.happened_at, d
      e.export_id IS NOT NULL \
      FROM delivery d LEFT JOIN auditor_export e ON e.export_id = d.export_id";
 
-fn delivery_of(row: &Row<'_>) -> Result<DeliveryAttempt, StorageError> {
+fn delivery_of(row: &Row<'_>, known: &mut Option<Provider>) -> Result<DeliveryAttempt, StorageError> {
     Ok(DeliveryAttempt {
-        delivery_id: DeliveryId::parse(text(row, 0, "delivery_id")?.as_str())
-            .map_err(|_| damaged("delivery_id"))?,
+        delivery_id: DeliveryId::parse(raw(row, 0, "delivery_id")?).map_err(|_| damaged("delivery_id"))?,
         export_id: export_id(row, 1)?,
-        provider: Provider::parse(text(row, 2, "provider")?.as_str()).map_err(|_| damaged("provider"))?,
+        provider: provider_of(raw(row, 2, "provider")?, known)?,
         at: time(row, 3, "happened_at")?,
         success: row.get(4)?,
         status_code: row.get(5)?,
@@ -83,26 +111,55 @@ fn delivery_of(row: &Row<'_>) -> Result<DeliveryAttempt, StorageError> {
     })
 }
 
+/// The provider of a row. Neighbours mostly have the same, so `known` is the one before.
+fn provider_of(raw: &str, known: &mut Option<Provider>) -> Result<Provider, StorageError> {
+    if let Some(provider) = known.as_ref().filter(|known| known.as_str() == raw) {
+        return Ok(provider.clone());
+    }
+    let provider = Provider::parse(raw).map_err(|_| damaged("provider"))?;
+    Ok(known.insert(provider).clone())
+}
+
 /// The columns of [`reference_of`].
-const REFERENCE: &str = "r.reference_id, r.export_id, r.archived_at, r.recorded_at, r.position, r.archive_ref, \
+const REFERENCE: &str = "r.reference_id, r.archived_at, r.recorded_at, r.position, r.archive_ref, \
      r.archive_provider, r.archive_hash, r.retention_until, r.legal_hold, r.release_record_ref";
 
-fn reference_of(row: &Row<'_>) -> Result<ReferenceFacts, StorageError> {
+/// Texts that references have in common with their export and with each other.
+#[derive(Default)]
+struct Common {
+    hash: Text,
+    release: Text,
+    provider: Text,
+    retention: Text,
+}
+
+/// A reference to an export, out of the columns of [`REFERENCE`] from `first`.
+fn reference_of(
+    row: &Row<'_>,
+    first: usize,
+    export_id: &ExportId,
+    common: &mut Common,
+) -> Result<ReferenceFacts, StorageError> {
+    common.provider = text_like(row, first + 5, "archive_provider", &common.provider)?;
+    common.retention = text_like(row, first + 7, "retention_until", &common.retention)?;
     Ok(ReferenceFacts {
-        reference_id: ArchiveReferenceId::parse(text(row, 0, "reference_id")?.as_str())
+        reference_id: ArchiveReferenceId::parse(raw(row, first, "reference_id")?)
             .map_err(|_| damaged("reference_id"))?,
-        export_id: export_id(row, 1)?,
-        archived_at: time(row, 2, "archived_at")?,
-        recorded_at: time(row, 3, "recorded_at")?,
-        position: row.get(4)?,
-        archive_ref: text(row, 5, "archive_ref")?,
-        archive_provider: text(row, 6, "archive_provider")?,
-        archive_hash: text(row, 7, "archive_hash")?,
-        retention_until: text(row, 8, "retention_until")?,
-        legal_hold: row.get(9)?,
-        release_record_ref: text(row, 10, "release_record_ref")?,
+        export_id: export_id.clone(),
+        archived_at: time(row, first + 1, "archived_at")?,
+        recorded_at: time(row, first + 2, "recorded_at")?,
+        position: row.get(first + 3)?,
+        archive_ref: text(row, first + 4, "archive_ref")?,
+        archive_provider: common.provider.clone(),
+        archive_hash: text_like(row, first + 6, "archive_hash", &common.hash)?,
+        retention_until: common.retention.clone(),
+        legal_hold: row.get(first + 8)?,
+        release_record_ref: text_like(row, first + 9, "release_record_ref", &common.release)?,
     })
 }
+
+/// How many columns [`EXPORT`] has.
+const EXPORT_COLUMNS: usize = 6;
 
 impl Reading<'_> {
     fn references_to(&self, export_id: &ExportId) -> Result<Vec<ReferenceFacts>, StorageError> {
@@ -111,8 +168,9 @@ impl Reading<'_> {
         ))?;
         let mut rows = statement.query([export_id.as_str()])?;
         let mut found = Vec::new();
+        let mut common = Common::default();
         while let Some(row) = rows.next()? {
-            found.push(reference_of(row)?);
+            found.push(reference_of(row, 0, export_id, &mut common)?);
         }
         Ok(found)
     }
@@ -126,22 +184,54 @@ impl Reading<'_> {
             Some(_) => "e.verified = 1 AND e.release_record_ref = ?1",
             None => "e.verified = 1 AND ?1 IS NULL",
         };
+        // One row per reference, or one for an export without any; those of one export come together.
         let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT {EXPORT} FROM auditor_export e WHERE {condition} ORDER BY e.generated_at DESC, e.export_id DESC"
+            "SELECT {EXPORT}, {REFERENCE} FROM auditor_export e \
+             LEFT JOIN archive_reference r ON r.export_id = e.export_id \
+             WHERE {condition} ORDER BY e.generated_at DESC, e.export_id DESC"
         ))?;
         let mut rows = statement.query([release.map(Text::as_str)])?;
-        while let Some(row) = rows.next()? {
-            let export = export_of(row)?;
-            let custody = Custody {
+        let mut export: Option<ExportFacts> = None;
+        let mut references = Vec::new();
+        let mut common = Common::default();
+        let mut judge = |export: &ExportFacts, references: &[ReferenceFacts]| {
+            visit(&Custody {
                 export_id: &export.export_id,
-                export: Some(&export),
-                references: &self.references_to(&export.export_id)?,
+                export: Some(export),
+                references,
+            })
+        };
+        while let Some(row) = rows.next()? {
+            let next = raw(row, 0, "export_id")?;
+            let current = match export.take() {
+                Some(current) if current.export_id.as_str() == next => current,
+                before => {
+                    if let Some(before) = before
+                        && judge(&before, &references)?.is_break()
+                    {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    references.clear();
+                    let export = export_of(row)?;
+                    common.hash = export.export_hash.clone();
+                    common.release = export.release_record_ref.clone();
+                    export
+                }
             };
-            if visit(&custody)?.is_break() {
-                return Ok(ControlFlow::Break(()));
+            if !matches!(row.get_ref(EXPORT_COLUMNS)?, ValueRef::Null) {
+                references.push(reference_of(
+                    row,
+                    EXPORT_COLUMNS,
+                    &current.export_id,
+                    &mut common,
+                )?);
             }
+            export = Some(current);
         }
-        Ok(ControlFlow::Continue(()))
+        match export {
+            Some(last) => judge(&last, &references),
+            None => Ok(ControlFlow::Continue(())),
+        }
     }
 
     /// References to exports that are unknown or not verified, by export.
@@ -229,8 +319,9 @@ impl ReadReleases for Reading<'_> {
             "SELECT {DELIVERY} ORDER BY d.export_id, d.provider_key, d.happened_at, d.position"
         ))?;
         let mut rows = statement.query([])?;
+        let mut provider = None;
         while let Some(row) = rows.next()? {
-            if visit(delivery_of(row)?)?.is_break() {
+            if visit(delivery_of(row, &mut provider)?)?.is_break() {
                 break;
             }
         }
@@ -299,7 +390,7 @@ impl Writing<'_> {
                 export.verification_id.as_str(),
                 digest,
             ])?;
-        self.touched.insert(export.export_id.clone());
+        self.touched.insert(export.export_id.clone(), Touched::Anew);
         Ok(())
     }
 
@@ -344,7 +435,7 @@ impl Writing<'_> {
         let mut rows = statement.query(params![export_id.as_str(), provider, policy.max_retry_attempts()])?;
         let mut newest = Vec::new();
         while let Some(row) = rows.next()? {
-            newest.push(delivery_of(row)?);
+            newest.push(delivery_of(row, &mut None)?);
         }
         let group = newest.into_iter().rev().fold(None, Undelivered::fold);
         let Some(group) = group else {
@@ -391,20 +482,80 @@ impl Writing<'_> {
                 reference.legal_hold,
                 reference.release_record_ref.as_str(),
             ])?;
-        self.touched.insert(reference.export_id.clone());
+        self.touched
+            .entry(reference.export_id.clone())
+            .and_modify(|touched| *touched = Touched::Anew)
+            .or_insert(Touched::Once(position));
         Ok(())
     }
 
     /// Judges the custody of every export that the job touched, once each, however many references it brought.
     pub(super) fn judge_touched(&mut self) -> Result<(), StorageError> {
-        for export_id in std::mem::take(&mut self.touched) {
-            self.judge_custody(&export_id)?;
+        for (export_id, touched) in std::mem::take(&mut self.touched) {
+            let followed = match touched {
+                Touched::Once(position) => self.follow_reference(&export_id, position)?,
+                Touched::Anew => None,
+            };
+            let now = match followed {
+                Some(now) => now,
+                None => self.custody_of(&export_id)?,
+            };
+            self.keep_custody(&export_id, now)?;
         }
         Ok(())
     }
 
-    /// Decides anew what alerts the custody of an export has under the default policy.
-    fn judge_custody(&mut self, export_id: &ExportId) -> Result<(), StorageError> {
+    /// What follows from one more reference, without a look at more than the newest ones.
+    fn follow_reference(
+        &self,
+        export_id: &ExportId,
+        position: i64,
+    ) -> Result<Option<CustodyStanding>, StorageError> {
+        let time = |micros: Option<i64>| micros.and_then(Timestamp::from_micros);
+        let kept = self
+            .connection
+            .prepare_cached(
+                "SELECT lasting_alert_count, retention_until, archived_ahead_at FROM custody WHERE export_id = ?1",
+            )?
+            .query_row([export_id.as_str()], |row| {
+                Ok(CustodyStanding {
+                    lasting_alerts: row.get(0)?,
+                    retention_until: time(row.get(1)?),
+                    archived_at_in_future: time(row.get(2)?),
+                })
+            })
+            .optional()?;
+        let Some(kept) = kept else { return Ok(None) };
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {REFERENCE} FROM archive_reference r WHERE r.export_id = ?1 \
+             ORDER BY r.effective_at DESC, r.position DESC LIMIT ?2"
+        ))?;
+        let mut rows = statement.query(params![export_id.as_str(), NEWEST_REFERENCES + 1])?;
+        let mut common = Common::default();
+        // A reference that belongs before others is not the first here, and all are looked at.
+        let reference = match rows.next()? {
+            Some(row) => reference_of(row, 0, export_id, &mut common)?,
+            None => return Ok(None),
+        };
+        if reference.position != position.unsigned_abs() {
+            return Ok(None);
+        }
+        let mut newest = Vec::new();
+        while let Some(row) = rows.next()? {
+            newest.push(reference_of(row, 0, export_id, &mut common)?);
+        }
+        let export = self.reading.export(export_id)?;
+        let so_far = CustodySoFar {
+            export: export.as_ref(),
+            standing: kept,
+            all: newest.len() < NEWEST_REFERENCES,
+            newest: &newest,
+        };
+        Ok(standing_with(&so_far, &reference, &HealthPolicy::default()))
+    }
+
+    /// What alerts the custody of an export has under the default policy, from all its references.
+    fn custody_of(&self, export_id: &ExportId) -> Result<CustodyStanding, StorageError> {
         let (export, references) = (
             self.reading.export(export_id)?,
             self.reading.references_to(export_id)?,
@@ -414,7 +565,10 @@ impl Writing<'_> {
             export: export.as_ref(),
             references: &references,
         };
-        let now = standing(&custody, &HealthPolicy::default());
+        Ok(standing(&custody, &HealthPolicy::default()))
+    }
+
+    fn keep_custody(&mut self, export_id: &ExportId, now: CustodyStanding) -> Result<(), StorageError> {
         let lasting = i64::try_from(now.lasting_alerts).unwrap_or(i64::MAX);
         let before: Option<i64> = self
             .connection
