@@ -241,6 +241,37 @@ fn about(report: &Report, out: &mut impl Write) -> io::Result<()> {
         )?,
         None => fact(out, "Key given out of band", &"none")?,
     }
+    about_witnesses(report, out)?;
+    match (report.previous_digest, report.found.previous_tree_size) {
+        (None, _) => fact(out, "Earlier package", &"none given")?,
+        (Some(digest), Some(size)) => fact(
+            out,
+            "Earlier package",
+            &format_args!(
+                "of a log with {} leaves; its file's SHA-256 is <code>{digest}</code>",
+                Count(size)
+            ),
+        )?,
+        (Some(digest), None) => fact(
+            out,
+            "Earlier package",
+            &format_args!("given, not compared; its file's SHA-256 is <code>{digest}</code>"),
+        )?,
+    }
+    fact(
+        out,
+        "Report made",
+        &format_args!(
+            "{}, with cavra {}, without network and database",
+            When(&report.made_at.to_string()),
+            env!("CARGO_PKG_VERSION")
+        ),
+    )?;
+    out.write_all(b"</tbody></table>\n")
+}
+
+/// Who was asked to have seen the log, and who has.
+fn about_witnesses(report: &Report, out: &mut impl Write) -> io::Result<()> {
     if report.witnesses.is_empty() {
         fact(out, "Witnesses", &"none given")?;
     } else {
@@ -280,32 +311,7 @@ fn about(report: &Report, out: &mut impl Write) -> io::Result<()> {
             )?,
         }
     }
-    match (report.previous_digest, report.found.previous_tree_size) {
-        (None, _) => fact(out, "Earlier package", &"none given")?,
-        (Some(digest), Some(size)) => fact(
-            out,
-            "Earlier package",
-            &format_args!(
-                "of a log with {} leaves; its file's SHA-256 is <code>{digest}</code>",
-                Count(size)
-            ),
-        )?,
-        (Some(digest), None) => fact(
-            out,
-            "Earlier package",
-            &format_args!("given, not compared; its file's SHA-256 is <code>{digest}</code>"),
-        )?,
-    }
-    fact(
-        out,
-        "Report made",
-        &format_args!(
-            "{}, with cavra {}, without network and database",
-            When(&report.made_at.to_string()),
-            env!("CARGO_PKG_VERSION")
-        ),
-    )?;
-    out.write_all(b"</tbody></table>\n")
+    Ok(())
 }
 
 /// The package in a line.

@@ -349,26 +349,7 @@ fn a_package_that_is_fetched_again_shows_what_witnesses_have_seen() {
         "{}",
         missing.text()
     );
-    // Reports ask the same and say the same.
-    let report = |format: &str, more: &[&str]| {
-        let mut arguments = vec![
-            "report",
-            fetched.as_str(),
-            "--key",
-            log.as_str(),
-            "--format",
-            format,
-        ];
-        arguments.extend(more);
-        run(&arguments)
-    };
-    let page = report("html", &["--witness", &first]).succeeded().text();
-    assert!(page.contains("Seen by a witness") && page.contains("witness-1.example.org+"));
-    let page = report("html", &[]).succeeded().text();
-    assert!(page.contains("says that it is of the witness") && !page.contains("Seen by a witness"));
-    let missing = report("oscal", &both);
-    assert_eq!(missing.code, Some(1));
-    assert!(missing.text().contains("NOT VERIFIED"));
+    reported(&fetched, &log, &first, &second);
     let never = run(&["verify", &made, "--key", &log, "--witness", &first]);
     assert_eq!(never.code, Some(1), "it was made before the witness signed");
     for (more, words) in [
@@ -380,4 +361,20 @@ fn a_package_that_is_fetched_again_shows_what_witnesses_have_seen() {
     ] {
         verify(more).failed(2, &[words]);
     }
+}
+
+/// Reports ask for witnesses as the verification does, and say the same.
+fn reported(package: &str, log: &str, seen: &str, missing: &str) {
+    let report = |format: &str, more: &[&str]| {
+        let mut arguments = vec!["report", package, "--key", log, "--format", format];
+        arguments.extend(more);
+        run(&arguments)
+    };
+    let page = report("html", &["--witness", seen]).succeeded().text();
+    assert!(page.contains("Seen by a witness") && page.contains("witness-1.example.org+"));
+    let page = report("html", &[]).succeeded().text();
+    assert!(page.contains("says that it is of the witness") && !page.contains("Seen by a witness"));
+    let failed = report("oscal", &["--witness", seen, "--witness", missing]);
+    assert_eq!(failed.code, Some(1));
+    assert!(failed.text().contains("NOT VERIFIED"));
 }
