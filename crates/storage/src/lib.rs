@@ -652,7 +652,7 @@ impl dyn Store + '_ {
     /// Hands in a write whose result `end` is given when its turn has come. No thread waits for it.
     ///
     /// # Errors
-    /// `end` is given those of [`Store::writing`]. It is called as [`Store::submit`] says.
+    /// `end` is given those of a write that somebody waits for. It is called as [`Store::submit`] says.
     pub fn writing_later<T, E>(
         &self,
         job: impl FnOnce(&mut dyn WriteTx) -> Result<T, E> + Send + 'static,
