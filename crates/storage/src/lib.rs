@@ -524,8 +524,8 @@ pub trait ReadTx: ReadReleases {
     fn upgraded_through(&self) -> Result<u64, StorageError>;
     /// What witnesses have signed about the log of that size: lines of a signed note.
     fn cosignatures(&self, size: u64) -> Result<Vec<String>, StorageError>;
-    /// The greatest size, up to `until`, about which a witness has signed something.
-    fn newest_cosigned(&self, until: u64) -> Result<Option<u64>, StorageError>;
+    /// Everything that witnesses have signed, by size: the size and the line.
+    fn visit_cosignatures(&self, visit: &mut dyn FnMut(u64, &str)) -> Result<(), StorageError>;
     /// The answer that was given to this request, if it is kept and has not expired.
     fn kept_answer(&self, name: &RequestName, now: Timestamp) -> Result<Option<KeptAnswer>, StorageError>;
     /// One packed piece of a kept answer; `None` behind the last one.
