@@ -14,6 +14,7 @@ mod app {
     mod scope;
     mod signed;
     mod support;
+    mod two_operators;
     mod undoing;
     mod viewing;
     mod witnesses;
