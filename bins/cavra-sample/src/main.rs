@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
     let settings = Settings {
         schedules: ScheduleSettings::default(),
         spool_bytes: usize::MAX,
-        signer: None,
+        ..Settings::default()
     };
     let app = App::new(store, Arc::clone(&clock), Arc::clone(&ids), settings);
     app.seed(QUICKSTART).context("the sample data cannot be loaded")?;

@@ -12,9 +12,8 @@ use cavra_domain::acknowledgement::{AckState, AcknowledgementDocument, Preparati
 use cavra_domain::actor::Actor;
 use cavra_domain::audit_package::FilterNote;
 use cavra_domain::bulk::{
-    BULK_SCHEMA, BulkAnswer, BulkDocument, BulkMode, Found, ListedRoute, MAX_FILTERED_ROUTES,
-    MAX_LISTED_ROUTES, Outcome, OutcomeCounts, OutcomeReason, RouteOutcome, Selected, Selection, Target,
-    answer_target, not_found,
+    BULK_SCHEMA, BulkAnswer, BulkDocument, BulkMode, Found, ListedRoute, MAX_LISTED_ROUTES, Outcome,
+    OutcomeCounts, OutcomeReason, RouteOutcome, Selected, Selection, Target, answer_target, not_found,
 };
 use cavra_domain::evidence::{EvidenceKind, HistoryTerm, PRODUCT, payload};
 use cavra_domain::id::{AcknowledgementId, BulkId, BulkUndoId, UndoId};
@@ -538,6 +537,9 @@ impl Running<'_> {
                 loop {
                     let page = targets(tx.state(), &filter, after.as_ref(), at)?;
                     let Some(last) = page.last() else { break };
+                    if after.is_none() {
+                        self.is_not_too_long(app, tx.state(), &filter, page.len())?;
+                    }
                     after = Some(RouteCursor {
                         created_at: last.created_at,
                         route_id: last.route_id.clone(),
@@ -547,10 +549,6 @@ impl Running<'_> {
                         hasher.route(target);
                         self.route(app, tx, target, None)?;
                     }
-                    if self.counts.matched_count > MAX_FILTERED_ROUTES {
-                        let counts = tx.state().count_routes(&filter, Cycles::Current, at)?;
-                        return Err(AppError::TooManyRoutes(counts.total()));
-                    }
                     // A page that is not full is the last one.
                     if page.len() < PAGE {
                         break;
@@ -559,6 +557,26 @@ impl Running<'_> {
             }
         }
         Ok(repeated_count)
+    }
+
+    /// Before anything is written: whoever selects too much is told at once, and holds up nobody.
+    fn is_not_too_long(
+        &self,
+        app: &App,
+        tx: &dyn ReadTx,
+        filter: &RouteFilter,
+        first_page: usize,
+    ) -> Result<(), AppError> {
+        let at_most = app.settings.filtered_routes;
+        let found = if first_page < PAGE {
+            u64::try_from(first_page).unwrap_or(u64::MAX)
+        } else {
+            tx.count_routes(filter, Cycles::Current, self.answer.at)?.total()
+        };
+        if found > at_most {
+            return Err(AppError::TooManyRoutes { found, at_most });
+        }
+        Ok(())
     }
 
     fn told(&mut self, outcome: RouteOutcome) -> Result<(), AppError> {

@@ -6,7 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use cavra_domain::bulk::{BulkMode, ConflictingRoutes, OutcomeCounts, OutcomeReason, RouteOutcome};
+use cavra_domain::bulk::{
+    BulkMode, ConflictingRoutes, MAX_FILTERED_ROUTES, OutcomeCounts, OutcomeReason, RouteOutcome,
+};
 use cavra_domain::id::IdSource;
 use cavra_domain::schedule::ScheduleError;
 use cavra_domain::time::{Clock, Timestamp};
@@ -87,8 +89,13 @@ pub enum AppError {
     #[error("this idempotency key was used for another request")]
     KeyReused,
     /// A filter selects more routes than one bulk may change.
-    #[error("the filter selects {0} routes; one bulk takes at most {max}", max = cavra_domain::bulk::MAX_FILTERED_ROUTES)]
-    TooManyRoutes(u64),
+    #[error("the filter selects {found} routes; one bulk takes at most {at_most}")]
+    TooManyRoutes {
+        /// How many it selects.
+        found: u64,
+        /// How many it may.
+        at_most: u64,
+    },
     /// Two listed routes contradict each other.
     #[error(transparent)]
     Contradiction(#[from] ConflictingRoutes),
@@ -163,6 +170,8 @@ pub struct Settings {
     pub spool_bytes: usize,
     /// The key that signs checkpoints and packages; without one they say that they are unsigned.
     pub signer: Option<Arc<Signer>>,
+    /// How many routes the filter of one bulk may select, [`MAX_FILTERED_ROUTES`] unless lowered.
+    pub filtered_routes: u64,
 }
 
 impl Default for Settings {
@@ -171,6 +180,7 @@ impl Default for Settings {
             schedules: plan::ScheduleSettings::default(),
             spool_bytes: 16 << 20,
             signer: None,
+            filtered_routes: MAX_FILTERED_ROUTES,
         }
     }
 }

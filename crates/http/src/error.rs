@@ -429,7 +429,7 @@ impl From<AppError> for Problem {
             AppError::KeyReused => Self::new(Code::KeyReused, detail),
             // It has a way of its own out of a handler.
             AppError::GivenBefore(_) => Self::new(Code::Internal, detail),
-            AppError::TooManyRoutes(_) => Self::at(Code::TooManyRoutes, "/filter", detail),
+            AppError::TooManyRoutes { .. } => Self::at(Code::TooManyRoutes, "/filter", detail),
             AppError::Contradiction(conflict) => Self::at(
                 Code::InvalidValue,
                 format!("/routes/{}", conflict.second),

@@ -1,17 +1,22 @@
 //! One answer for many routes.
 
-use cavra_app::AppError;
+use std::sync::Arc;
+
 use cavra_app::bulk::BulkSelection;
+use cavra_app::plan::Deliver;
 use cavra_app::views::RouteRow;
+use cavra_app::{AppError, Settings};
 use cavra_domain::acknowledgement::AckState;
 use cavra_domain::bulk::{BulkMode, ListedRoute, OutcomeReason};
 use cavra_domain::id::{PlanId, ScheduleId};
-use cavra_domain::route::{Cycles, FilterTerms, Provider};
-use serde_json::Value;
+use cavra_domain::route::{Cycles, FilterTerms, Provider, RouteFilter};
+use cavra_domain::schedule::RequestedProviders;
+use cavra_storage::sqlite::SqliteStore;
+use serde_json::{Value, json};
 
 use super::support::{
-    Counts, Done, Service, Told, bulk, bulk_done, deliver, everything, filter, listed, position, record,
-    rows, rows_of, states, text,
+    Counts, Done, Service, Told, ana, bulk, bulk_done, deliver, everything, filter, listed, position,
+    quickstart_text, record, rows, rows_of, states, take, text,
 };
 
 fn in_state<'a>(rows: &'a [RouteRow], state: &str) -> Vec<&'a RouteRow> {
@@ -215,6 +220,82 @@ fn one_bulk_record_has_the_id_that_stands_in_each_acknowledgement() {
     assert_eq!(recorded["bulk_acknowledgement"]["filter"]["action"], "deliver");
     assert_eq!(recorded["bulk_acknowledgement"]["listed_count"], Value::Null);
     assert_eq!(service.app.route_counts().unwrap().resolved, 127);
+}
+
+/// A schedule of 1,200 routes: more than a bulk reads at a time.
+fn large(service: &Service) -> RouteFilter {
+    let owners: Vec<String> = (0..300).map(|number| format!("owner-{number}")).collect();
+    let done = service.app.deliver(Deliver {
+        schedule: Some(json!({
+            "schema_version": "cavra.go-backend-rollback-drill-schedule.v1",
+            "schedule_id": "large",
+            "status": "active",
+            "environment": "production",
+            "interval_days": 30,
+            "next_due_at": "2026-06-10T12:00:00+00:00",
+            "runbook_ref": "runbook://rollback/large",
+            "owners": owners,
+            "notification_providers": ["slack", "teams", "jira", "email"],
+            "owner_routes": [{ "owners": [], "acknowledgement_minutes": 60 }],
+        })),
+        schedule_id: None,
+        routing_policy: None,
+        requested: RequestedProviders::default(),
+        force: true,
+        actor: ana(),
+    });
+    done.unwrap();
+    filter(FilterTerms {
+        schedule_id: "large",
+        state: "outstanding",
+        ..FilterTerms::default()
+    })
+}
+
+#[test]
+fn a_filter_that_selects_more_than_a_bulk_may_take_is_refused_and_nothing_is_written() {
+    for (large_schedule, found) in [(false, 35), (true, 1_200)] {
+        for (at_most, fits) in [(found - 1, false), (found, true)] {
+            let settings = Settings {
+                filtered_routes: at_most,
+                ..Settings::default()
+            };
+            let service = Service::over(Arc::new(SqliteStore::in_memory().unwrap()), settings);
+            let selected = if large_schedule {
+                large(&service)
+            } else {
+                take(&service.app, &quickstart_text()).unwrap();
+                filter(FilterTerms {
+                    state: "outstanding",
+                    ..FilterTerms::default()
+                })
+            };
+            let before = position(&service.app);
+            let mut command = bulk(
+                BulkSelection::Filter(selected),
+                AckState::Acknowledged,
+                BulkMode::Strict,
+            );
+            for dry_run in [true, false] {
+                command.dry_run = dry_run;
+                let done = service.app.bulk(command.clone());
+                match done {
+                    Ok(_) => assert!(fits),
+                    Err(AppError::TooManyRoutes {
+                        found: named,
+                        at_most,
+                    }) => {
+                        assert!(!fits);
+                        assert_eq!((named, at_most), (found, found - 1));
+                    }
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+            let written = if fits { found + 1 } else { 0 };
+            assert_eq!(position(&service.app), before + written);
+        }
+    }
+    assert_eq!(Settings::default().filtered_routes, 1_000_000);
 }
 
 #[test]

@@ -38,7 +38,10 @@ impl Scope {
         };
         filter(match self {
             Self::All => terms,
-            Self::OfAna => FilterTerms { owner: "ANA", ..terms },
+            Self::OfAna => FilterTerms {
+                owner: "ANA",
+                ..terms
+            },
             Self::In(state) => FilterTerms { state, ..terms },
             Self::Breached => FilterTerms {
                 breached: Some(true),

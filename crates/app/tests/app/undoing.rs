@@ -18,8 +18,8 @@ use proptest::sample::select;
 use serde_json::Value;
 
 use super::support::{
-    Service, acknowledge, ana, bulk, bulk_done, everything, filter, position, quickstart_text, rows,
-    take, text,
+    Service, acknowledge, ana, bulk, bulk_done, everything, filter, position, quickstart_text, rows, take,
+    text,
 };
 
 /// One thing that somebody does.
