@@ -72,28 +72,72 @@ fn readers_answer_while_the_server_itself_imports() {
     let serving = Serving::start(&["--database", &folder.file("cavra.db"), "--import", &quickstart()]);
     let before = serving.count("action=deliver");
     let (url, body) = (serving.url("/evidence/import"), plans(100, 100).into_bytes());
+    let (status, report) = looking_on(
+        move || post(&url, "application/x-ndjson", body).unwrap(),
+        || {
+            let seen = serving.count("action=deliver");
+            assert!(
+                seen == before || seen == before + 10_000,
+                "a part of an import is seen: {seen}"
+            );
+        },
+    );
+    assert_eq!(status, 200, "{report}");
+    assert_eq!(serving.count("action=deliver"), before + 10_000);
+}
+
+#[test]
+fn readers_answer_while_a_bulk_runs_and_see_nothing_of_it_before_its_end() {
+    let folder = Folder::new();
+    let database = folder.file("cavra.db");
+    let plans = folder.write("plans.ndjson", plans(100, 100));
+    run(&["import", &plans, "--database", &database]).succeeded();
+    let serving = Serving::start(&["--database", &database, "--log", "error"]);
+    let url = serving.url(&format!("{B}/acknowledgements/bulk"));
+    let body = json!({ "filter": { "state": "outstanding" }, "acknowledged_by": "ana@example.org" });
+    let outstanding = || serving.count("state=outstanding");
+    assert_eq!(outstanding(), 10_000);
+    let mut seen = Vec::new();
+    let (status, answer) = looking_on(
+        move || post(&url, "application/json", body.to_string().into_bytes()).unwrap(),
+        || {
+            let dashboard = serving.get(&format!("{B}/dashboard"));
+            seen.push((
+                outstanding(),
+                dashboard["acknowledgement_count"].as_u64().unwrap(),
+            ));
+        },
+    );
+    assert_eq!(status, 200, "{answer:.300}");
+    // Each was answered, the first of them in the middle of it.
+    assert_eq!(seen[0], (10_000, 0));
+    assert!(
+        seen.iter()
+            .all(|&(routes, records)| [0, 10_000].contains(&routes) && [0, 10_000].contains(&records)),
+        "{seen:?}"
+    );
+    assert!(seen.is_sorted_by(|a, b| a.0 >= b.0 && a.1 <= b.1), "{seen:?}");
+    assert_eq!(outstanding(), 0);
+}
+
+/// Does something in another thread, and looks on until it has ended; at least once.
+fn looking_on<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static, mut look: impl FnMut()) -> T {
     let (answer, answered) = channel();
-    let sender = std::thread::spawn(move || answer.send(post(&url, "application/x-ndjson", body)));
-    let mut reads = 0;
-    let imported = loop {
+    let worker = std::thread::spawn(move || answer.send(work()));
+    let mut looks = 0;
+    let done = loop {
         match answered.try_recv() {
-            Ok(imported) => break imported,
-            Err(TryRecvError::Disconnected) => panic!("the sender is gone"),
+            Ok(done) => break done,
+            Err(TryRecvError::Disconnected) => panic!("the worker is gone"),
             Err(TryRecvError::Empty) => {
-                let seen = serving.count("action=deliver");
-                assert!(
-                    seen == before || seen == before + 10_000,
-                    "a part of an import is seen: {seen}"
-                );
-                reads += 1;
+                look();
+                looks += 1;
             }
         }
     };
-    sender.join().unwrap().unwrap();
-    let (status, report) = imported.unwrap();
-    assert_eq!(status, 200, "{report}");
-    assert!(reads > 0);
-    assert_eq!(serving.count("action=deliver"), before + 10_000);
+    worker.join().unwrap().unwrap();
+    assert!(looks > 0);
+    done
 }
 
 #[test]

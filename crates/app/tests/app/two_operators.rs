@@ -115,6 +115,9 @@ fn plan(service: &Service, schedule_id: &str, number: usize) {
     assert!(!done.unwrap().resent);
 }
 
+/// A scope that was previewed, its digest, and its routes as they were seen.
+type Preview = (Scope, String, BTreeMap<String, u64>);
+
 /// The routes of a scope, each with what an operator sees of it: its cycle and how often it has changed.
 fn seen(service: &Service, filter: &RouteFilter) -> BTreeMap<String, u64> {
     rows(&service.app, filter, Cycles::Current)
@@ -136,7 +139,7 @@ proptest! {
         let schedule_id = &format!("schedule-{}", SCHEDULES.fetch_add(1, Ordering::Relaxed));
         plan(service, schedule_id, 0);
         // What each operator saw last: the scope, its digest, and the routes.
-        let mut previews: [Option<(Scope, String, BTreeMap<String, u64>)>; 2] = [None, None];
+        let mut previews: [Option<Preview>; 2] = [None, None];
         let (mut bulks, mut acknowledgements) = (Vec::new(), Vec::new());
         for (number, (operator, step)) in (1..).zip(steps) {
             match step {
