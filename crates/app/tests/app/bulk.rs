@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use cavra_app::bulk::BulkSelection;
-use cavra_app::plan::Deliver;
 use cavra_app::views::RouteRow;
 use cavra_app::{AppError, Settings};
 use cavra_domain::acknowledgement::AckState;
 use cavra_domain::bulk::{BulkMode, ListedRoute, OutcomeReason};
 use cavra_domain::id::{PlanId, ScheduleId};
 use cavra_domain::route::{Cycles, FilterTerms, Provider, RouteFilter};
-use cavra_domain::schedule::RequestedProviders;
 use cavra_storage::sqlite::SqliteStore;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::support::{
-    Counts, Done, Service, Told, ana, bulk, bulk_done, deliver, everything, filter, listed, position,
+    Counts, Done, Service, Told, bulk, bulk_done, deliver, everything, filter, listed, plan, position,
     quickstart_text, record, rows, rows_of, states, take, text,
 };
 
@@ -225,26 +223,13 @@ fn one_bulk_record_has_the_id_that_stands_in_each_acknowledgement() {
 /// A schedule of 1,200 routes: more than a bulk reads at a time.
 fn large(service: &Service) -> RouteFilter {
     let owners: Vec<String> = (0..300).map(|number| format!("owner-{number}")).collect();
-    let done = service.app.deliver(Deliver {
-        schedule: Some(json!({
-            "schema_version": "cavra.go-backend-rollback-drill-schedule.v1",
-            "schedule_id": "large",
-            "status": "active",
-            "environment": "production",
-            "interval_days": 30,
-            "next_due_at": "2026-06-10T12:00:00+00:00",
-            "runbook_ref": "runbook://rollback/large",
-            "owners": owners,
-            "notification_providers": ["slack", "teams", "jira", "email"],
-            "owner_routes": [{ "owners": [], "acknowledgement_minutes": 60 }],
-        })),
-        schedule_id: None,
-        routing_policy: None,
-        requested: RequestedProviders::default(),
-        force: true,
-        actor: ana(),
-    });
-    done.unwrap();
+    plan(
+        &service.app,
+        "large",
+        &owners,
+        &["slack", "teams", "jira", "email"],
+        60,
+    );
     filter(FilterTerms {
         schedule_id: "large",
         state: "outstanding",

@@ -8,6 +8,7 @@ use cavra_app::acknowledge::Acknowledge;
 use cavra_app::bulk::{Bulk, BulkSelection};
 use cavra_app::import::{ImportOptions, ImportReport, ImportSource, Unwatched};
 use cavra_app::package::StoredDocument;
+use cavra_app::plan::Deliver;
 use cavra_app::views::{Paging, RouteRow};
 use cavra_app::{App, AppError, Settings};
 use cavra_domain::acknowledgement::AckState;
@@ -16,10 +17,11 @@ use cavra_domain::bulk::{BulkMode, ListedRoute};
 use cavra_domain::id::{ScheduleId, SequentialIds};
 use cavra_domain::public_safe::Text;
 use cavra_domain::route::{Cycles, FilterTerms, Provider, RouteFilter};
+use cavra_domain::schedule::RequestedProviders;
 use cavra_domain::time::{Clock, Timestamp};
 use cavra_storage::sqlite::SqliteStore;
 use cavra_storage::{Store, StoredRecord};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub(crate) fn at(text: &str) -> Timestamp {
     Timestamp::parse(text).unwrap()
@@ -189,6 +191,37 @@ pub(crate) fn ana() -> Actor {
 
 pub(crate) fn text(text: &str) -> Text {
     Text::parse(cavra_domain::acknowledgement::NOTES, text).unwrap()
+}
+
+/// Plans a schedule with a route for each owner and provider; other minutes make it another plan.
+pub(crate) fn plan(
+    app: &App,
+    schedule_id: &str,
+    owners: &[impl AsRef<str>],
+    providers: &[&str],
+    acknowledgement_minutes: usize,
+) {
+    let owners: Vec<&str> = owners.iter().map(AsRef::as_ref).collect();
+    let done = app.deliver(Deliver {
+        schedule: Some(json!({
+            "schema_version": "cavra.go-backend-rollback-drill-schedule.v1",
+            "schedule_id": schedule_id,
+            "status": "active",
+            "environment": "production",
+            "interval_days": 30,
+            "next_due_at": "2026-06-10T12:00:00+00:00",
+            "runbook_ref": "runbook://rollback/any",
+            "owners": owners,
+            "notification_providers": providers,
+            "owner_routes": [{ "owners": [], "acknowledgement_minutes": acknowledgement_minutes }],
+        })),
+        schedule_id: None,
+        routing_policy: None,
+        requested: RequestedProviders::default(),
+        force: true,
+        actor: ana(),
+    });
+    assert!(!done.unwrap().resent);
 }
 
 pub(crate) fn acknowledge(

@@ -7,17 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cavra_app::AppError;
 use cavra_app::acknowledge::Undo;
 use cavra_app::bulk::{BulkSelection, UndoBulk};
-use cavra_app::plan::Deliver;
 use cavra_domain::acknowledgement::AckState;
 use cavra_domain::bulk::{BulkMode, OutcomeReason};
 use cavra_domain::id::{AcknowledgementId, BulkId};
 use cavra_domain::route::{Cycles, FilterTerms, RouteFilter};
-use cavra_domain::schedule::RequestedProviders;
 use proptest::prelude::*;
 use proptest::sample::select;
-use serde_json::json;
 
-use super::support::{Service, acknowledge, ana, bulk, bulk_done, filter, position, rows, text};
+use super::support::{Service, acknowledge, ana, bulk, bulk_done, filter, plan, position, rows, text};
 
 const OWNERS: [&str; 3] = ["ana", "ben", "carla"];
 
@@ -91,30 +88,6 @@ fn steps() -> impl Strategy<Value = Vec<(usize, Step)>> {
     prop::collection::vec((0..2_usize, step), 2..10)
 }
 
-/// Plans the schedule; each number makes another plan.
-fn plan(service: &Service, schedule_id: &str, number: usize) {
-    let done = service.app.deliver(Deliver {
-        schedule: Some(json!({
-            "schema_version": "cavra.go-backend-rollback-drill-schedule.v1",
-            "schedule_id": schedule_id,
-            "status": "active",
-            "environment": "production",
-            "interval_days": 30,
-            "next_due_at": "2026-06-10T12:00:00+00:00",
-            "runbook_ref": "runbook://rollback/any",
-            "owners": OWNERS,
-            "notification_providers": ["slack"],
-            "owner_routes": [{ "owners": OWNERS, "acknowledgement_minutes": 60 + number }],
-        })),
-        schedule_id: None,
-        routing_policy: None,
-        requested: RequestedProviders::default(),
-        force: true,
-        actor: ana(),
-    });
-    assert!(!done.unwrap().resent);
-}
-
 /// A scope that was previewed, its digest, and its routes as they were seen.
 type Preview = (Scope, String, BTreeMap<String, u64>);
 
@@ -137,7 +110,7 @@ proptest! {
     fn no_route_changes_that_its_operator_did_not_see(steps in steps()) {
         let service = &*SERVICE;
         let schedule_id = &format!("schedule-{}", SCHEDULES.fetch_add(1, Ordering::Relaxed));
-        plan(service, schedule_id, 0);
+        plan(&service.app, schedule_id, &OWNERS, &["slack"], 60);
         // What each operator saw last: the scope, its digest, and the routes.
         let mut previews: [Option<Preview>; 2] = [None, None];
         let (mut bulks, mut acknowledgements) = (Vec::new(), Vec::new());
@@ -219,7 +192,7 @@ proptest! {
                         actor: ana(),
                     });
                 }
-                Step::Plan => plan(service, schedule_id, number),
+                Step::Plan => plan(&service.app, schedule_id, &OWNERS, &["slack"], 60 + number),
                 Step::Wait => service.clock.forward(45),
             }
         }
