@@ -83,7 +83,7 @@ impl App {
     /// [`AppError::Unknown`] for a schedule, plan or route that does not exist, [`AppError::Refused`] when every
     /// named route is suppressed or resolved; nothing is written then.
     pub fn acknowledge(&self, command: Acknowledge) -> Result<Acknowledged, AppError> {
-        self.writing(self.acknowledging(command))
+        self.sharing(self.acknowledging(command))
     }
 
     /// As [`App::acknowledge`]; `end` is given the result when it is durable, and no thread waits for it. It is called
@@ -93,13 +93,13 @@ impl App {
         command: Acknowledge,
         end: impl FnOnce(Result<Acknowledged, AppError>) + Send + 'static,
     ) {
-        self.writing_later(self.acknowledging(command), end);
+        self.sharing_later(self.acknowledging(command), end);
     }
 
     fn acknowledging(
         &self,
         command: Acknowledge,
-    ) -> impl FnOnce(&mut dyn WriteTx) -> Result<Acknowledged, AppError> + Send + 'static {
+    ) -> impl FnMut(&mut dyn WriteTx) -> Result<Acknowledged, AppError> + Send + 'static {
         let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
         move |tx: &mut dyn WriteTx| {
             let at = transaction_time(clock.as_ref(), tx.state())?;
@@ -130,15 +130,15 @@ impl App {
                 schema_version: ACKNOWLEDGEMENT_SCHEMA,
                 product: PRODUCT,
                 acknowledgement_id,
-                schedule_id: command.schedule_id,
+                schedule_id: command.schedule_id.clone(),
                 plan_id: plan.plan_id,
-                provider: command.provider,
-                owner: command.owner.unwrap_or_default(),
+                provider: command.provider.clone(),
+                owner: command.owner.clone().unwrap_or_default(),
                 acknowledged_by: command.actor.actor.clone(),
                 acknowledgement_state: command.said,
                 acknowledged_at: at,
-                external_ref: command.external_ref,
-                notes: command.notes,
+                external_ref: command.external_ref.clone(),
+                notes: command.notes.clone(),
                 actor: command.actor.clone(),
                 bulk_id: None,
             };
@@ -148,7 +148,7 @@ impl App {
                 acknowledgement: document,
                 metadata,
                 routes: outcomes,
-                actor: command.actor,
+                actor: command.actor.clone(),
             })
         }
     }
@@ -161,7 +161,7 @@ impl App {
     /// before. Nothing is written then.
     pub fn undo(&self, command: Undo) -> Result<Undone, AppError> {
         let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
-        self.writing(move |tx| {
+        self.sharing(move |tx| {
             let at = transaction_time(clock.as_ref(), tx.state())?;
             let unknown = || AppError::Unknown {
                 what: "acknowledgement",
@@ -200,7 +200,7 @@ impl App {
             let answer = UndoAnswer {
                 actor: command.actor.clone(),
                 at,
-                reason: command.reason,
+                reason: command.reason.clone(),
                 bulk_undo_id: None,
             };
             let undo = UndoDocument::of(undoable, undo_id, &answer);
@@ -210,7 +210,7 @@ impl App {
                 undo,
                 metadata,
                 routes,
-                actor: command.actor,
+                actor: command.actor.clone(),
             })
         })
     }

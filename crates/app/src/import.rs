@@ -14,7 +14,7 @@ use std::sync::Arc;
 use cavra_domain::delivery;
 use cavra_domain::public_safe::PublicSafe;
 use cavra_domain::record::MAX_RECORD_TEXT_CHARS;
-use cavra_domain::time::Timestamp;
+use cavra_domain::time::{Clock, Timestamp};
 use cavra_evidence::canonical::canonical_value;
 use cavra_evidence::strict;
 use cavra_storage::published;
@@ -142,23 +142,7 @@ impl App {
         mut progress: Box<dyn ImportProgress>,
     ) -> Result<ImportReport, AppError> {
         let clock = Arc::clone(&self.clock);
-        self.writing(move |tx| {
-            let at = transaction_time(clock.as_ref(), tx.state())?;
-            let mut report = ImportReport::default();
-            for source in sources {
-                read_source(source, &mut |raw| {
-                    take(tx, raw, at, &mut report, progress.as_mut())
-                })?;
-            }
-            progress.read(report.record_count);
-            let (count, orphans) = tx.state().orphans(LISTED)?;
-            report.orphaned_acknowledgement_count = count;
-            report.orphaned_acknowledgements = orphans.into_iter().map(|record| record.session_id).collect();
-            if report.refused_count > 0 && !options.skip_invalid {
-                return Err(AppError::ImportRefused(Box::new(report)));
-            }
-            Ok(report)
-        })
+        self.writing(move |tx| import(clock.as_ref(), tx, sources, options, progress.as_mut()))
     }
 
     /// Takes one record.
@@ -166,8 +150,17 @@ impl App {
     /// # Errors
     /// [`AppError::ImportRefused`] when it cannot be taken.
     pub fn import_record(&self, record: &Value) -> Result<ImportReport, AppError> {
-        let source = ImportSource::Record(record.to_string());
-        self.import(vec![source], ImportOptions::default(), Box::new(Unwatched))
+        let (clock, raw) = (Arc::clone(&self.clock), record.to_string());
+        self.sharing(move |tx| {
+            let sources = vec![ImportSource::Record(raw.clone())];
+            import(
+                clock.as_ref(),
+                tx,
+                sources,
+                ImportOptions::default(),
+                &mut Unwatched,
+            )
+        })
     }
 
     /// Reads records in the order in which they were recorded: all, those of one kind, or those whose own time
@@ -191,6 +184,28 @@ impl App {
             Ok(count)
         })
     }
+}
+
+fn import(
+    clock: &dyn Clock,
+    tx: &mut dyn WriteTx,
+    sources: Vec<ImportSource>,
+    options: ImportOptions,
+    progress: &mut dyn ImportProgress,
+) -> Result<ImportReport, AppError> {
+    let at = transaction_time(clock, tx.state())?;
+    let mut report = ImportReport::default();
+    for source in sources {
+        read_source(source, &mut |raw| take(tx, raw, at, &mut report, progress))?;
+    }
+    progress.read(report.record_count);
+    let (count, orphans) = tx.state().orphans(LISTED)?;
+    report.orphaned_acknowledgement_count = count;
+    report.orphaned_acknowledgements = orphans.into_iter().map(|record| record.session_id).collect();
+    if report.refused_count > 0 && !options.skip_invalid {
+        return Err(AppError::ImportRefused(Box::new(report)));
+    }
+    Ok(report)
 }
 
 /// Takes one raw record into the transaction, or notes why not.

@@ -1,16 +1,16 @@
 //! Requests with a key: the same one again has the effect of one, and the same answer, byte for byte.
 //!
 //! The answer is kept in the transaction that records the evidence, so there is never one without the other, also not
-//! after a crash. Every use case that writes does so through `App::writing`; there is no other way from here to a
-//! write, so none is left out. A use case that fails has written nothing and keeps nothing: the same request may be
+//! after a crash. Every use case that writes does so through `App::writing` or `App::sharing`; there is no other way from
+//! here to a write, so none is left out. A use case that fails has written nothing and keeps nothing: the same request may be
 //! tried again, and is decided again.
 
 use std::io::Write as _;
 use std::ops::ControlFlow;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cavra_domain::evidence::EvidenceKind;
-use cavra_domain::time::Timestamp;
+use cavra_domain::time::{Clock, Timestamp};
 use cavra_evidence::digest::{Digest, DigestWriter};
 use cavra_storage::{
     KeptAnswer, NewAnswer, Pieces, ReadTx, RequestName, StorageError, Store, StoredRecord, WriteTx, pack,
@@ -88,7 +88,7 @@ impl RequestDigest {
 pub struct KeyedRequest {
     name: RequestName,
     fingerprint: Digest,
-    kept_until: OnceLock<Timestamp>,
+    kept_until: Mutex<Option<Timestamp>>,
 }
 
 impl KeyedRequest {
@@ -101,13 +101,17 @@ impl KeyedRequest {
                 key,
             },
             fingerprint: asked.0.finish(),
-            kept_until: OnceLock::new(),
+            kept_until: Mutex::default(),
         }
     }
 
     /// Until when the answer is kept, if it is.
     pub fn kept_until(&self) -> Option<Timestamp> {
-        self.kept_until.get().copied()
+        *self.kept_until.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep_until(&self, until: Option<Timestamp>) {
+        *self.kept_until.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
     /// Nothing when the key is free.
@@ -178,13 +182,22 @@ impl App {
         self.writing_and_keeping(job, as_text)
     }
 
-    /// As [`App::writing`]; `end` is given the result, and nobody waits for it.
-    pub(crate) fn writing_later<T: Serialize + Send + 'static>(
+    /// As [`App::writing`], for a write that may share a transaction: it decides first and writes last, and may run
+    /// again.
+    pub(crate) fn sharing<T: Serialize + Send + 'static>(
         &self,
-        job: impl FnOnce(&mut dyn WriteTx) -> Result<T, AppError> + Send + 'static,
+        job: impl FnMut(&mut dyn WriteTx) -> Result<T, AppError> + Send + 'static,
+    ) -> Result<T, AppError> {
+        self.store.whole().sharing(self.keeping_each(job))
+    }
+
+    /// As [`App::sharing`]; `end` is given the result, and nobody waits for it.
+    pub(crate) fn sharing_later<T: Serialize + Send + 'static>(
+        &self,
+        job: impl FnMut(&mut dyn WriteTx) -> Result<T, AppError> + Send + 'static,
         end: impl FnOnce(Result<T, AppError>) + Send + 'static,
     ) {
-        self.store.whole().writing_later(self.keeping(job, as_text), end);
+        self.store.whole().sharing_later(self.keeping_each(job), end);
     }
 
     /// Runs a write; `keep` says how the answer is kept when the request has a key.
@@ -193,41 +206,65 @@ impl App {
         job: impl FnOnce(&mut dyn WriteTx) -> Result<T, AppError> + Send + 'static,
         keep: impl FnOnce(&T) -> Result<Keep, AppError> + Send + 'static,
     ) -> Result<T, AppError> {
-        self.store.whole().writing(self.keeping(job, keep))
+        let keeping = self.keeping();
+        self.store.whole().writing(move |tx| keeping.run(tx, job, keep))
     }
 
-    /// A job that looks for the answer to its request first and keeps the new one, when the request has a key.
-    fn keeping<T>(
+    fn keeping_each<T: Serialize>(
         &self,
-        job: impl FnOnce(&mut dyn WriteTx) -> Result<T, AppError> + Send + 'static,
-        keep: impl FnOnce(&T) -> Result<Keep, AppError> + Send + 'static,
-    ) -> impl FnOnce(&mut dyn WriteTx) -> Result<T, AppError> + Send + 'static {
-        let keyed = self.request.clone();
-        let clock = Arc::clone(&self.clock);
-        move |tx: &mut dyn WriteTx| {
-            let Some(request) = keyed else { return job(tx) };
-            let now = transaction_time(clock.as_ref(), tx.state())?;
-            request.check(tx.state(), now)?;
-            let answer = job(tx)?;
-            let expires_at = now.plus_minutes(KEPT_HOURS * 60);
-            let (reference, mut pieces): (_, Box<Pieces<'_>>) = match keep(&answer)? {
-                Keep::Pieces(pieces) => (None, pieces),
-                Keep::Record(position) => (Some(position), Box::new(std::iter::empty())),
-            };
-            tx.keep_answer(
-                &NewAnswer {
-                    name: &request.name,
-                    fingerprint: request.fingerprint,
-                    now,
-                    expires_at,
-                    reference,
-                },
-                pieces.as_mut(),
-            )?;
-            // Nobody sets it before: a request is answered once.
-            let _ = request.kept_until.set(expires_at);
-            Ok(answer)
+        mut job: impl FnMut(&mut dyn WriteTx) -> Result<T, AppError> + Send + 'static,
+    ) -> impl FnMut(&mut dyn WriteTx) -> Result<T, AppError> + Send + 'static {
+        let keeping = self.keeping();
+        move |tx| keeping.run(tx, &mut job, as_text)
+    }
+
+    fn keeping(&self) -> Keeping {
+        Keeping {
+            request: self.request.clone(),
+            clock: Arc::clone(&self.clock),
         }
+    }
+}
+
+/// What a request with a key does around its job.
+struct Keeping {
+    request: Option<Arc<KeyedRequest>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Keeping {
+    /// Looks for the answer to the request first, and keeps the new one.
+    fn run<T>(
+        &self,
+        tx: &mut dyn WriteTx,
+        job: impl FnOnce(&mut dyn WriteTx) -> Result<T, AppError>,
+        keep: impl FnOnce(&T) -> Result<Keep, AppError>,
+    ) -> Result<T, AppError> {
+        let Some(request) = &self.request else {
+            return job(tx);
+        };
+        // Of this run, and not of one that was rolled back.
+        request.keep_until(None);
+        let now = transaction_time(self.clock.as_ref(), tx.state())?;
+        request.check(tx.state(), now)?;
+        let answer = job(tx)?;
+        let expires_at = now.plus_minutes(KEPT_HOURS * 60);
+        let (reference, mut pieces): (_, Box<Pieces<'_>>) = match keep(&answer)? {
+            Keep::Pieces(pieces) => (None, pieces),
+            Keep::Record(position) => (Some(position), Box::new(std::iter::empty())),
+        };
+        tx.keep_answer(
+            &NewAnswer {
+                name: &request.name,
+                fingerprint: request.fingerprint,
+                now,
+                expires_at,
+                reference,
+            },
+            pieces.as_mut(),
+        )?;
+        request.keep_until(Some(expires_at));
+        Ok(answer)
     }
 }
 

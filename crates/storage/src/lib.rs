@@ -562,7 +562,7 @@ pub trait WriteTx {
     fn keep_answer(&mut self, answer: &NewAnswer<'_>, pieces: &mut Pieces<'_>) -> Result<(), StorageError>;
     /// Keeps what a witness has signed about the log of that size.
     fn add_cosignature(&mut self, size: u64, line: &str) -> Result<(), StorageError>;
-    /// The state as this transaction sees it: what it has appended is there, but not yet in the log's tiles.
+    /// The state as this transaction sees it: what it has appended is there, but not all of it in the log's tiles yet.
     fn state(&self) -> &dyn ReadTx;
 }
 
@@ -575,8 +575,54 @@ pub enum Verdict {
     Rollback,
 }
 
-/// A write job: runs once, inside a transaction.
-pub type WriteJob = Box<dyn FnOnce(&mut dyn WriteTx) -> Verdict + Send>;
+/// What a write job does inside its transaction.
+type Work = dyn FnMut(&mut dyn WriteTx) -> Verdict + Send;
+
+/// A write job. What it has done counts when its end is told, and not before: a run may be rolled back with its
+/// transaction and followed by another.
+pub struct WriteJob {
+    work: Box<Work>,
+    repeatable: bool,
+}
+
+impl fmt::Debug for WriteJob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteJob")
+            .field("repeatable", &self.repeatable)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WriteJob {
+    /// A job that runs once, in a transaction of its own.
+    pub fn once(work: impl FnOnce(&mut dyn WriteTx) -> Verdict + Send + 'static) -> Self {
+        let mut work = Some(work);
+        Self {
+            work: Box::new(move |tx| work.take().map_or(Verdict::Rollback, |work| work(tx))),
+            repeatable: false,
+        }
+    }
+
+    /// A job that may share a transaction with others. When another one takes that down, it runs again, over the state
+    /// of then, and only its last run counts. For jobs that read and decide first and write last: one that fails with
+    /// something written costs everybody beside it a second run.
+    pub fn repeatable(work: impl FnMut(&mut dyn WriteTx) -> Verdict + Send + 'static) -> Self {
+        Self {
+            work: Box::new(work),
+            repeatable: true,
+        }
+    }
+
+    /// Whether it may share a transaction, and run again.
+    pub const fn is_repeatable(&self) -> bool {
+        self.repeatable
+    }
+
+    /// Runs it.
+    pub fn run(&mut self, tx: &mut dyn WriteTx) -> Verdict {
+        (self.work)(tx)
+    }
+}
 
 /// Hears how a write ended.
 pub type WriteEnd = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
@@ -588,8 +634,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Runs a read over the state as it was when the log had `position` records, made anew from them. Takes time and
     /// room in proportion to them.
     fn read_as_of(&self, position: u64, job: &mut dyn FnMut(&dyn ReadTx)) -> Result<(), StorageError>;
-    /// Hands in a write, which runs when its turn comes. `end` is told `Ok` when what the job appended is durable, or
-    /// when the job said [`Verdict::Rollback`]. It is called where nobody else can write meanwhile, so it only passes
+    /// Hands in a write, which runs when its turn comes. `end` is told `Ok` when what the job's last run appended is
+    /// durable, or when that said [`Verdict::Rollback`]. It is called where nobody else can write meanwhile, so it only passes
     /// the news on.
     fn submit(&self, job: WriteJob, end: WriteEnd);
 
@@ -632,7 +678,7 @@ impl dyn Store + '_ {
         result.unwrap_or_else(|| Err(StorageError::Closed.into()))
     }
 
-    /// Runs a write and gives its result; an error of the job rolls everything back.
+    /// Runs a write in a transaction of its own and gives its result; an error of the job rolls everything back.
     ///
     /// # Errors
     /// The job's own, or [`StorageError`] when the write could not be made durable.
@@ -644,41 +690,81 @@ impl dyn Store + '_ {
         T: Send + 'static,
         E: From<StorageError> + Send + 'static,
     {
+        let result = Outcome::default();
+        let filled = result.clone();
+        let committed = self.write(WriteJob::once(move |tx| filled.fill(job(tx))));
+        result.told(committed)
+    }
+
+    /// Runs a write that may share a transaction, see [`WriteJob::repeatable`], and gives the result of its last run.
+    ///
+    /// # Errors
+    /// As [`Store::writing`](#method.writing).
+    pub fn sharing<T, E>(
+        &self,
+        job: impl FnMut(&mut dyn WriteTx) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StorageError> + Send + 'static,
+    {
         let (tell, told) = sync_channel(1);
-        self.writing_later(job, move |result| drop(tell.send(result)));
+        self.sharing_later(job, move |result| drop(tell.send(result)));
         told.recv().unwrap_or_else(|_| Err(StorageError::Closed.into()))
     }
 
-    /// Hands in a write whose result `end` is given when its turn has come. No thread waits for it.
+    /// The same; `end` is given the result when the job's turn has come, and no thread waits for it.
     ///
     /// # Errors
     /// `end` is given those of a write that somebody waits for. It is called as [`Store::submit`] says.
-    pub fn writing_later<T, E>(
+    pub fn sharing_later<T, E>(
         &self,
-        job: impl FnOnce(&mut dyn WriteTx) -> Result<T, E> + Send + 'static,
+        mut job: impl FnMut(&mut dyn WriteTx) -> Result<T, E> + Send + 'static,
         end: impl FnOnce(Result<T, E>) + Send + 'static,
     ) where
         T: Send + 'static,
         E: From<StorageError> + Send + 'static,
     {
-        let slot: Arc<Mutex<Option<Result<T, E>>>> = Arc::default();
-        let filled = Arc::clone(&slot);
-        let work: WriteJob = Box::new(move |tx| {
-            let result = job(tx);
-            let verdict = if result.is_ok() {
-                Verdict::Commit
-            } else {
-                Verdict::Rollback
-            };
-            *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
-            verdict
-        });
-        let ended = move |committed: Result<(), StorageError>| {
-            let result = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-            end(committed
-                .map_err(E::from)
-                .and_then(|()| result.unwrap_or_else(|| Err(StorageError::Closed.into()))));
+        let result = Outcome::default();
+        let filled = result.clone();
+        self.submit(
+            WriteJob::repeatable(move |tx| filled.fill(job(tx))),
+            Box::new(move |committed| end(result.told(committed))),
+        );
+    }
+}
+
+/// Where a job leaves its result until its transaction has ended.
+struct Outcome<T, E>(Arc<Mutex<Option<Result<T, E>>>>);
+
+impl<T, E> Clone for Outcome<T, E> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T, E> Default for Outcome<T, E> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T, E: From<StorageError>> Outcome<T, E> {
+    /// The result of this run, in the place of an earlier one's.
+    fn fill(&self, result: Result<T, E>) -> Verdict {
+        let verdict = if result.is_ok() {
+            Verdict::Commit
+        } else {
+            Verdict::Rollback
         };
-        self.submit(work, Box::new(ended));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+        verdict
+    }
+
+    /// The result, now that it is known whether it holds.
+    fn told(&self, committed: Result<(), StorageError>) -> Result<T, E> {
+        committed?;
+        let result = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        result.unwrap_or_else(|| Err(StorageError::Closed.into()))
     }
 }

@@ -28,24 +28,38 @@ use crate::{Appended, NewAnswer, NewRecord, Pieces, ReadTx, StorageError, WHOLE_
 #[derive(Debug, Default)]
 pub(super) struct WriteState {
     terms: HashMap<String, i64>,
-    leaves: Vec<Digest>,
+    /// None where tables are made from records that are logged elsewhere: only the writer logs.
+    leaves: Option<Vec<Digest>>,
 }
 
 impl WriteState {
+    /// For a database whose records go into its log.
+    pub(super) fn logging() -> Self {
+        Self {
+            leaves: Some(Vec::new()),
+            ..Self::default()
+        }
+    }
+
     /// Forgets what a rolled-back transaction may have put there.
     pub(super) fn forget(&mut self) {
         self.terms.clear();
+        self.leaves.iter_mut().for_each(Vec::clear);
     }
 
-    /// The leaf of a record that was just appended, for [`WriteState::log`].
+    /// Keeps the leaf of a record that was just appended for [`WriteState::log`].
     fn wait(
         &mut self,
+        connection: &Connection,
         position: i64,
         kind: &EvidenceKind,
         imported: bool,
         recorded_at: Timestamp,
         sha256: Digest,
-    ) {
+    ) -> Result<(), StorageError> {
+        let Some(leaves) = &mut self.leaves else {
+            return Ok(());
+        };
         let leaf = Leaf {
             imported,
             kind: kind.as_str().to_owned(),
@@ -54,23 +68,17 @@ impl WriteState {
             sha256,
             upgraded: false,
         };
-        self.leaves.push(leaf.hash());
-    }
-
-    /// How many leaves wait for [`WriteState::log`].
-    pub(super) const fn waiting(&self) -> usize {
-        self.leaves.len()
-    }
-
-    /// Forgets the leaves behind the first `count`: those of a job that was rolled back.
-    pub(super) fn forget_leaves(&mut self, count: usize) {
-        self.leaves.truncate(count);
+        leaves.push(leaf.hash());
+        if leaves.len() < log::LEAVES_AT_ONCE {
+            return Ok(());
+        }
+        self.log(connection)
     }
 
     /// Puts the waiting leaves into the log: one update of the tree for all jobs of a transaction, right before its
-    /// commit.
+    /// commit, but for those of a very large job.
     pub(super) fn log(&mut self, connection: &Connection) -> Result<(), StorageError> {
-        let leaves = std::mem::take(&mut self.leaves);
+        let leaves = self.leaves.as_mut().map(std::mem::take).unwrap_or_default();
         if leaves.is_empty() {
             return Ok(());
         }
@@ -80,6 +88,16 @@ impl WriteState {
             before.ok_or_else(|| StorageError::Corrupt("the log is longer than the evidence".to_owned()))?;
         log::grow(connection, before, &leaves)
     }
+}
+
+/// Fails when SQLite itself has rolled back the whole transaction, as it does on a full disk or a failing one. Whatever
+/// came next would be durable statement by statement.
+pub(super) fn in_transaction(connection: &Connection) -> Result<(), StorageError> {
+    if connection.is_autocommit() {
+        let lost = std::io::Error::other("the database rolled the transaction back");
+        return Err(StorageError::Engine(Box::new(lost)));
+    }
+    Ok(())
 }
 
 /// One job's transaction.
@@ -783,6 +801,7 @@ pub(super) fn signed(position: u64) -> Result<i64, StorageError> {
 
 impl WriteTx for Writing<'_> {
     fn append(&mut self, record: &NewRecord<'_>) -> Result<Appended, StorageError> {
+        in_transaction(self.connection)?;
         // Positions and recording times rise together, whatever the clock does.
         let recorded_at = self
             .recorded_at
@@ -822,8 +841,14 @@ impl WriteTx for Writing<'_> {
         ])?;
         self.position = position;
         self.recorded_at = Some(recorded_at);
-        self.state
-            .wait(position, &interpreted.kind, record.imported, recorded_at, sha256);
+        self.state.wait(
+            self.connection,
+            position,
+            &interpreted.kind,
+            record.imported,
+            recorded_at,
+            sha256,
+        )?;
         self.index(position, interpreted.created_at, &interpreted.terms)?;
         for name in counters(&interpreted.kind, record.value) {
             *self.counters.entry(name).or_default() += 1;
@@ -851,6 +876,7 @@ impl WriteTx for Writing<'_> {
     ) -> Result<u64, StorageError> {
         #[cfg(debug_assertions)]
         held_against_its_record(prepared, recorded_at);
+        in_transaction(self.connection)?;
         let recorded_at = self.recorded_at.map_or(recorded_at, |last| last.max(recorded_at));
         let position = self.position + 1;
         let session_id = prepared.facts.answer.acknowledgement_id.as_str();
@@ -876,12 +902,13 @@ impl WriteTx for Writing<'_> {
         self.position = position;
         self.recorded_at = Some(recorded_at);
         self.state.wait(
+            self.connection,
             position,
             &EvidenceKind::NotificationAck,
             false,
             recorded_at,
             sha256,
-        );
+        )?;
         self.index(position, prepared.created_at, &prepared.terms)?;
         let names = match self.acknowledgement_counters.take() {
             Some(names) => names,
@@ -903,6 +930,7 @@ impl WriteTx for Writing<'_> {
     }
 
     fn store_pieces(&mut self, position: u64, pieces: &mut Pieces<'_>) -> Result<(), StorageError> {
+        in_transaction(self.connection)?;
         let kind: Option<String> = self
             .connection
             .prepare_cached("SELECT kind FROM evidence WHERE position = ?1")?
@@ -925,6 +953,7 @@ impl WriteTx for Writing<'_> {
     }
 
     fn keep_answer(&mut self, answer: &NewAnswer<'_>, pieces: &mut Pieces<'_>) -> Result<(), StorageError> {
+        in_transaction(self.connection)?;
         let name = answer.name;
         self.connection
             .prepare_cached(
@@ -963,6 +992,7 @@ impl WriteTx for Writing<'_> {
     }
 
     fn add_cosignature(&mut self, size: u64, line: &str) -> Result<(), StorageError> {
+        in_transaction(self.connection)?;
         self.connection
             .prepare_cached(
                 "INSERT INTO log_cosignature (size, line) VALUES (?1, ?2) ON CONFLICT DO NOTHING",

@@ -79,7 +79,10 @@ impl SqliteStore {
     }
 }
 
-fn check(connection: &Connection, progress: &mut dyn FnMut(u64)) -> Result<CheckReport, StorageError> {
+pub(super) fn check(
+    connection: &Connection,
+    progress: &mut dyn FnMut(u64),
+) -> Result<CheckReport, StorageError> {
     let mut report = CheckReport::default();
     let integral = integrity(connection, &mut report);
     report.damage("file", integral)?;

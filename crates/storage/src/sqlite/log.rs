@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::append::signed;
 use crate::StorageError;
 
-/// How many leaves an upgrade gathers before it writes tiles.
-const UPGRADED_AT_ONCE: usize = 65_536;
+/// How many leaves are gathered at most before they are written as tiles: memory does not feel how many there are.
+pub(super) const LEAVES_AT_ONCE: usize = 16_384;
 
 /// The tiles of one connection's state.
 #[derive(Debug)]
@@ -73,7 +73,7 @@ pub(super) fn upgrade(connection: &Connection) -> Result<(), StorageError> {
             upgraded: true,
         };
         leaves.push(leaf.hash());
-        if leaves.len() == UPGRADED_AT_ONCE {
+        if leaves.len() == LEAVES_AT_ONCE {
             grow(connection, size, &leaves)?;
             size += u64::try_from(leaves.len()).unwrap_or_default();
             leaves.clear();

@@ -1,24 +1,20 @@
 //! The SQLite engine: WAL, `synchronous=FULL`, one writer thread, a pool of readers.
 //!
-//! **Group commit.** The writer takes every job that waits, runs each inside a savepoint of one transaction,
-//! commits once, and only then answers them: an answered write survives power loss, and a failed job takes
-//! nothing of its neighbours with it. While jobs come in company it waits up to 2 ms for as many as the last time, so
-//! that they share a commit; a job that comes alone is done at once.
+//! **Writing.** One thread does all of it: see `writer.rs`.
 //!
 //! **Memory.** The sample binary has no files: there, one connection serves reads and writes in turn.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags};
 
-use crate::{ReadTx, StorageError, Store, Verdict, WriteEnd, WriteJob};
+use crate::{ReadTx, StorageError, Store, WriteEnd, WriteJob};
 
 mod append;
 mod check;
@@ -29,24 +25,17 @@ mod read;
 mod release;
 mod routes;
 mod schema;
+mod writer;
 
 pub use check::{CheckReport, Finding};
 pub use schema::FORMAT;
 
 use append::WriteState;
 use read::Reading;
+use writer::{Job, write_loop};
 
 /// How long a connection waits for another process before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How many jobs share one commit at most.
-const JOBS_PER_COMMIT: usize = 256;
-
-/// How long a commit waits at most for one more job, and how often: 2 ms together.
-const WAIT: Duration = Duration::from_micros(250);
-
-/// See [`WAIT`].
-const WAITS: u32 = 8;
 
 /// How many readers work at the same time.
 const READERS: usize = 8;
@@ -84,11 +73,6 @@ enum Readers {
 struct Pool {
     idle: Vec<Connection>,
     open: usize,
-}
-
-struct Job {
-    work: WriteJob,
-    end: WriteEnd,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -316,156 +300,6 @@ impl Drop for SqliteStore {
     }
 }
 
-/// Takes waiting jobs in groups, until nobody can send any more.
-fn write_loop(connection: &Mutex<Connection>, waiting: &Receiver<Job>, path: Option<&Path>) {
-    let mut state = WriteState::default();
-    let mut expected = 1;
-    while let Ok(first) = waiting.recv() {
-        let group = gather(first, waiting, expected);
-        expected = group.len();
-        commit_group(&mut lock(connection), &mut state, group, path);
-    }
-}
-
-/// The jobs of one commit: those that wait, and while fewer are there than shared the last one, those that come within a
-/// bounded time. Whoever is alone waits for nobody.
-fn gather<T>(first: T, waiting: &Receiver<T>, expected: usize) -> Vec<T> {
-    let mut group = vec![first];
-    let mut waits = 0;
-    while group.len() < JOBS_PER_COMMIT {
-        let next = match waiting.try_recv() {
-            Ok(job) => Some(job),
-            Err(_) if group.len() < expected && waits < WAITS => {
-                waits += 1;
-                waiting.recv_timeout(WAIT).ok()
-            }
-            Err(_) => break,
-        };
-        group.extend(next);
-    }
-    group
-}
-
-fn commit_group(connection: &mut Connection, state: &mut WriteState, group: Vec<Job>, path: Option<&Path>) {
-    let mut group = VecDeque::from(group);
-    while !group.is_empty() {
-        let mut done = Vec::with_capacity(group.len());
-        let committed =
-            run_group(connection, state, &mut group, &mut done).map_err(|error| named(error, path));
-        if committed.is_err() {
-            state.forget();
-            state.forget_leaves(0);
-        }
-        for (end, outcome) in done {
-            let outcome = match (&committed, outcome) {
-                (_, Err(error)) => Err(named(error, path)),
-                // A job that asked for nothing to be kept has its own reason to tell.
-                (_, Ok(Verdict::Rollback)) | (Ok(()), Ok(Verdict::Commit)) => Ok(()),
-                (Err(error), Ok(Verdict::Commit)) => Err(again(error)),
-            };
-            end(outcome);
-        }
-    }
-}
-
-type Answered = (WriteEnd, Result<Verdict, StorageError>);
-
-/// Runs jobs in one transaction and commits it. Jobs that stay in `group` were not touched.
-fn run_group(
-    connection: &mut Connection,
-    state: &mut WriteState,
-    group: &mut VecDeque<Job>,
-    done: &mut Vec<Answered>,
-) -> Result<(), StorageError> {
-    let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
-    let mut transaction = match begun {
-        Ok(transaction) => transaction,
-        Err(error) => {
-            let error = StorageError::from(error);
-            done.extend(group.drain(..).map(|job| (job.end, Err(again(&error)))));
-            return Err(error);
-        }
-    };
-    // A job that shares its transaction with nobody needs no savepoint: the transaction is one, and SQLite keeps
-    // no second journal of every page that the job touches.
-    if group.len() == 1
-        && let Some(job) = group.pop_front()
-    {
-        let outcome = run_job(&transaction, state, job.work);
-        let keep = matches!(outcome, Ok(Verdict::Commit));
-        done.push((job.end, outcome));
-        if keep {
-            state.log(&transaction)?;
-            transaction.commit()?;
-        }
-        return Ok(());
-    }
-    while let Some(job) = group.pop_front() {
-        let outcome = run_beside_others(&mut transaction, state, job.work);
-        done.push((job.end, outcome));
-        // On a full disk or a failing one SQLite itself rolls back the whole transaction. Whatever came next would
-        // then be committed statement by statement.
-        if transaction.is_autocommit() {
-            let lost = std::io::Error::other("the database rolled the transaction back");
-            return Err(StorageError::Engine(Box::new(lost)));
-        }
-    }
-    state.log(&transaction)?;
-    transaction.commit()?;
-    Ok(())
-}
-
-/// Runs a job that shares its transaction with others: what it does can be undone alone.
-fn run_beside_others(
-    transaction: &mut rusqlite::Transaction<'_>,
-    state: &mut WriteState,
-    work: WriteJob,
-) -> Result<Verdict, StorageError> {
-    let savepoint = transaction.savepoint()?;
-    let verdict = run_job(&savepoint, state, work);
-    if matches!(verdict, Ok(Verdict::Commit)) {
-        savepoint.commit()?;
-    }
-    verdict
-}
-
-/// Runs a job. Whoever calls undoes what it did unless it says [`Verdict::Commit`].
-fn run_job(connection: &Connection, state: &mut WriteState, work: WriteJob) -> Result<Verdict, StorageError> {
-    let before = state.waiting();
-    let mut writing = append::Writing::begin(connection, state)?;
-    let verdict = match catch_unwind(AssertUnwindSafe(|| work(&mut writing))) {
-        Ok(Verdict::Commit) => writing.finish().map(|()| Verdict::Commit),
-        Ok(Verdict::Rollback) => Ok(Verdict::Rollback),
-        Err(_) => Err(StorageError::Panicked),
-    };
-    if !matches!(verdict, Ok(Verdict::Commit)) {
-        state.forget();
-        state.forget_leaves(before);
-    }
-    verdict
-}
-
-/// The same error for one more caller of a failed group.
-fn again(error: &StorageError) -> StorageError {
-    match error {
-        StorageError::Busy => StorageError::Busy,
-        StorageError::Full => StorageError::Full,
-        StorageError::ReadOnly(path) => StorageError::ReadOnly(path.clone()),
-        StorageError::Corrupt(what) => StorageError::Corrupt(what.clone()),
-        other => StorageError::Engine(Box::new(std::io::Error::other(other.to_string()))),
-    }
-}
-
-/// Puts the file's name into an error that lacks it.
-fn named(error: StorageError, path: Option<&Path>) -> StorageError {
-    match (error, path) {
-        (StorageError::ReadOnly(empty), Some(path)) if empty.as_os_str().is_empty() => {
-            StorageError::ReadOnly(path.to_owned())
-        }
-        (error, _) => error,
-    }
-}
-
 impl From<rusqlite::Error> for StorageError {
     fn from(error: rusqlite::Error) -> Self {
         use rusqlite::ErrorCode;
@@ -476,140 +310,5 @@ impl From<rusqlite::Error> for StorageError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(error.to_string()),
             _ => Self::Engine(Box::new(error)),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::mpsc::{Receiver, sync_channel};
-
-    use cavra_domain::time::Timestamp;
-    use serde_json::json;
-
-    use super::*;
-    use crate::{NewRecord, WriteTx};
-
-    type Told = Receiver<Result<(), StorageError>>;
-
-    fn job(work: impl FnOnce(&mut dyn WriteTx) -> Verdict + Send + 'static) -> (Job, Told) {
-        let (tell, told) = sync_channel(1);
-        let work: WriteJob = Box::new(work);
-        let end: WriteEnd = Box::new(move |end| tell.send(end).unwrap());
-        (Job { work, end }, told)
-    }
-
-    fn append(tx: &mut dyn WriteTx, id: &str, filling: usize) -> Result<(), StorageError> {
-        let value = json!({"session_id": id, "signer": "x".repeat(filling)});
-        let record = NewRecord {
-            value: &value,
-            recorded_at: Timestamp::EPOCH,
-            imported: false,
-        };
-        tx.append(&record).map(|_| ())
-    }
-
-    fn kept(id: &'static str) -> (Job, Told) {
-        job(move |tx| append(tx, id, 10).map_or(Verdict::Rollback, |()| Verdict::Commit))
-    }
-
-    /// A database in memory, which takes one group of jobs: what each was told, and what is there afterwards.
-    fn one_group(setup: &str, jobs: Vec<(Job, Told)>) -> (Vec<Result<(), StorageError>>, Vec<String>) {
-        let mut connection = Connection::open_in_memory().unwrap();
-        schema::prepare(&connection, Path::new(":memory:")).unwrap();
-        connection.execute_batch(setup).unwrap();
-        let mut state = WriteState::default();
-        let (group, told): (Vec<Job>, Vec<Told>) = jobs.into_iter().unzip();
-        commit_group(&mut connection, &mut state, group, None);
-        let told = told.iter().map(|told| told.recv().unwrap()).collect();
-        assert!(connection.is_autocommit());
-        let ids = connection
-            .prepare("SELECT session_id FROM evidence ORDER BY position")
-            .unwrap()
-            .query_map([], |row| row.get(0))
-            .unwrap()
-            .collect::<Result<_, _>>()
-            .unwrap();
-        (told, ids)
-    }
-
-    #[test]
-    fn a_commit_takes_everything_that_waits_and_no_more_than_it_may() {
-        let (send, waiting) = channel();
-        for number in 1..JOBS_PER_COMMIT + 10 {
-            send.send(number).unwrap();
-        }
-        let group = gather(0, &waiting, 1);
-        assert_eq!(group, (0..JOBS_PER_COMMIT).collect::<Vec<_>>());
-        // The rest is there for the next one, also when fewer than the last time have come; then the wait ends.
-        assert_eq!(gather(0, &waiting, JOBS_PER_COMMIT).len(), 11);
-        assert_eq!(gather(0, &waiting, 1), [0]);
-        drop(send);
-        assert_eq!(gather(0, &waiting, 5), [0]);
-    }
-
-    #[test]
-    fn jobs_of_one_commit_fail_alone() {
-        let refused = job(|tx| {
-            append(tx, "refused", 10).unwrap();
-            Verdict::Rollback
-        });
-        let panicking = job(|tx| {
-            append(tx, "panicking", 10).unwrap();
-            panic!("on purpose")
-        });
-        let (told, ids) = one_group(
-            "",
-            vec![kept("first"), refused, kept("second"), panicking, kept("third")],
-        );
-        assert_eq!(ids, ["first", "second", "third"]);
-        assert!(matches!(
-            told.as_slice(),
-            [Ok(()), Ok(()), Ok(()), Err(StorageError::Panicked), Ok(())]
-        ));
-    }
-
-    #[test]
-    fn a_full_disk_keeps_nothing_that_was_answered_with_an_error_and_everything_else() {
-        let (tell, told_itself) = sync_channel(1);
-        // The record fits and its routes, which are written behind it, do not: SQLite gives up the whole transaction.
-        let filling = job(move |tx| {
-            let decisions: Vec<_> = (0..100)
-                .map(|number| json!({"provider": "slack", "owner": format!("o{number}"), "reason": "x".repeat(20_000)}))
-                .collect();
-            let value = json!({
-                "session_id": "filling",
-                "created_at": Timestamp::EPOCH,
-                "metadata_kind": "go-backend-rollback-drill-notification-plan",
-                "schedule_id": "s1",
-                "plan": {"route_decisions": decisions},
-            });
-            let record = NewRecord {
-                value: &value,
-                recorded_at: Timestamp::EPOCH,
-                imported: true,
-            };
-            tell.send(tx.append(&record).unwrap_err()).unwrap();
-            Verdict::Rollback
-        });
-        let (told, ids) = one_group(
-            "PRAGMA max_page_count = 750",
-            vec![kept("first"), filling, kept("second")],
-        );
-        assert!(matches!(told_itself.recv().unwrap(), StorageError::Full));
-        let answered: Vec<&str> = ["first", "filling", "second"]
-            .into_iter()
-            .zip(&told)
-            .filter_map(|(id, told)| (told.is_ok() && id != "filling").then_some(id))
-            .collect();
-        assert_eq!(ids, answered, "{told:?}");
-        assert_eq!(
-            ids.last().map(String::as_str),
-            Some("second"),
-            "the writer does not go on: {told:?}"
-        );
-        assert!(
-            told[1].is_ok(),
-            "the job's own error is told by the job: {told:?}"
-        );
     }
 }

@@ -9,7 +9,7 @@ use cavra_domain::route::{Cycles, RouteFilter, StateName, TrackedRoute, Transiti
 use cavra_domain::time::Timestamp;
 use cavra_storage::sqlite::SqliteStore;
 use cavra_storage::{
-    Appended, NewRecord, ReadTx, RouteQuery, StorageError, Store, StoredRecord, Verdict, WriteTx,
+    Appended, NewRecord, ReadTx, RouteQuery, StorageError, Store, StoredRecord, Verdict, WriteJob, WriteTx,
 };
 use rusqlite::Connection;
 use rusqlite::types::Value as SqlValue;
@@ -315,7 +315,7 @@ pub(crate) fn verdict(
     verdict: Verdict,
     job: impl FnOnce(&mut dyn WriteTx) + Send + 'static,
 ) -> Result<(), StorageError> {
-    store.write(Box::new(move |tx| {
+    store.write(WriteJob::once(move |tx| {
         job(tx);
         verdict
     }))
