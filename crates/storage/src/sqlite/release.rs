@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use cavra_domain::archive::{
-    Custody, CustodySoFar, CustodyStanding, ExportFacts, HealthPolicy, ReferenceFacts, standing,
+    Beside, Custody, CustodySoFar, CustodyStanding, ExportFacts, HealthPolicy, ReferenceFacts, standing,
     standing_with,
 };
 use cavra_domain::delivery::DeliveryFacts;
@@ -25,14 +25,17 @@ use super::append::{WriteState, Writing, signed};
 use super::read::{RECORD, Reading};
 use crate::{ReadReleases, ReadTx as _, StorageError, StoredRecord, Visit};
 
-/// How many references are looked at before all are.
-const NEWEST_REFERENCES: usize = 8;
+/// How many references on each side of one that comes are looked at before all are.
+const BESIDE_REFERENCES: usize = 8;
+
+/// Where a reference stands among those of its export: its time, and its position in the log.
+type Place = (i64, i64);
 
 /// Why the custody of an export is to be judged anew.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Touched {
-    /// One reference came, at this position.
-    Once(i64),
+    /// One reference came, and stands there.
+    Once(Place),
     /// The export came, or more than one reference.
     Anew,
 }
@@ -462,6 +465,7 @@ impl Writing<'_> {
         position: i64,
         reference: &ReferenceFacts,
     ) -> Result<(), StorageError> {
+        let effective_at = reference.effective_at().micros();
         self.connection
             .prepare_cached(
                 "INSERT INTO archive_reference (export_id, effective_at, position, reference_id, archived_at, \
@@ -470,7 +474,7 @@ impl Writing<'_> {
             )?
             .execute(params![
                 reference.export_id.as_str(),
-                reference.archived_at.min(reference.recorded_at).micros(),
+                effective_at,
                 position,
                 reference.reference_id.as_str(),
                 reference.archived_at.micros(),
@@ -485,7 +489,7 @@ impl Writing<'_> {
         self.touched
             .entry(reference.export_id.clone())
             .and_modify(|touched| *touched = Touched::Anew)
-            .or_insert(Touched::Once(position));
+            .or_insert(Touched::Once((effective_at, position)));
         Ok(())
     }
 
@@ -493,7 +497,7 @@ impl Writing<'_> {
     pub(super) fn judge_touched(&mut self) -> Result<(), StorageError> {
         for (export_id, touched) in std::mem::take(&mut self.touched) {
             let followed = match touched {
-                Touched::Once(position) => self.follow_reference(&export_id, position)?,
+                Touched::Once(place) => self.follow_reference(&export_id, place)?,
                 Touched::Anew => None,
             };
             let now = match followed {
@@ -505,11 +509,11 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// What follows from one more reference, without a look at more than the newest ones.
+    /// What follows from one more reference, without a look at more than a few around it.
     fn follow_reference(
         &self,
         export_id: &ExportId,
-        position: i64,
+        place: Place,
     ) -> Result<Option<CustodyStanding>, StorageError> {
         let time = |micros: Option<i64>| micros.and_then(Timestamp::from_micros);
         let kept = self
@@ -526,32 +530,59 @@ impl Writing<'_> {
             })
             .optional()?;
         let Some(kept) = kept else { return Ok(None) };
-        let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT {REFERENCE} FROM archive_reference r WHERE r.export_id = ?1 \
-             ORDER BY r.effective_at DESC, r.position DESC LIMIT ?2"
-        ))?;
-        let mut rows = statement.query(params![export_id.as_str(), NEWEST_REFERENCES + 1])?;
-        let mut common = Common::default();
-        // A reference that belongs before others is not the first here, and all are looked at.
-        let reference = match rows.next()? {
-            Some(row) => reference_of(row, 0, export_id, &mut common)?,
-            None => return Ok(None),
+        let (came, _) = self.references_beside(export_id, place, "=", "ASC", 1)?;
+        let (before, all_before) =
+            self.references_beside(export_id, place, "<", "DESC", BESIDE_REFERENCES)?;
+        let (behind, all_behind) = self.references_beside(export_id, place, ">", "ASC", BESIDE_REFERENCES)?;
+        let last = if all_behind {
+            Vec::new()
+        } else {
+            self.references_beside(export_id, place, ">", "DESC", 1)?.0
         };
-        if reference.position != position.unsigned_abs() {
+        let Some(reference) = came.first() else {
             return Ok(None);
-        }
-        let mut newest = Vec::new();
-        while let Some(row) = rows.next()? {
-            newest.push(reference_of(row, 0, export_id, &mut common)?);
-        }
+        };
         let export = self.reading.export(export_id)?;
         let so_far = CustodySoFar {
             export: export.as_ref(),
             standing: kept,
-            all: newest.len() < NEWEST_REFERENCES,
-            newest: &newest,
+            newest: last.first().or(behind.last()).or(before.first()),
+            before: Beside {
+                references: &before,
+                all: all_before,
+            },
+            behind: Beside {
+                references: &behind,
+                all: all_behind,
+            },
         };
-        Ok(standing_with(&so_far, &reference, &HealthPolicy::default()))
+        Ok(standing_with(&so_far, reference, &HealthPolicy::default()))
+    }
+
+    /// References of an export on one side of a place or at it, in an order that is given, and whether they are all.
+    fn references_beside(
+        &self,
+        export_id: &ExportId,
+        (effective_at, position): Place,
+        side: &str,
+        order: &str,
+        most: usize,
+    ) -> Result<(Vec<ReferenceFacts>, bool), StorageError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {REFERENCE} FROM archive_reference r \
+             WHERE r.export_id = ?1 AND (r.effective_at, r.position) {side} (?2, ?3) \
+             ORDER BY r.effective_at {order}, r.position {order} LIMIT ?4"
+        ))?;
+        let mut rows = statement.query(params![export_id.as_str(), effective_at, position, most + 1])?;
+        let mut found = Vec::new();
+        let mut common = Common::default();
+        while let Some(row) = rows.next()? {
+            if found.len() == most {
+                return Ok((found, false));
+            }
+            found.push(reference_of(row, 0, export_id, &mut common)?);
+        }
+        Ok((found, true))
     }
 
     /// What alerts the custody of an export has under the default policy, from all its references.
