@@ -148,9 +148,11 @@ impl Spool {
         }
         if let Packing::Here(packed) = &mut self.packing {
             let packed = std::mem::replace(packed, Packed::new(0));
-            self.packing = Packing::Beside(Beside::start("cavra-packer", packed, |packed, piece: &Vec<u8>| {
-                packed.piece(piece)
-            })?);
+            self.packing = Packing::Beside(Beside::start(
+                "cavra-packer",
+                packed,
+                |packed, piece: &Vec<u8>| packed.piece(piece),
+            )?);
         }
         if let Packing::Beside(packer) = &mut self.packing {
             let full = std::mem::take(&mut self.piece);
@@ -233,9 +235,7 @@ impl<T: Serialize + Send + 'static> Elements<T> {
                 let mut spool = Spool::new(self.memory_bytes);
                 spool.text(self.open.as_bytes())?;
                 let list = List { spool, empty: true };
-                let writer = self
-                    .many
-                    .insert(Beside::start("cavra-list", list, List::batch)?);
+                let writer = self.many.insert(Beside::start("cavra-list", list, List::batch)?);
                 Self::give(writer, &mut self.batch)
             }
         }
@@ -362,7 +362,9 @@ mod tests {
         work.give(3).unwrap();
         assert_eq!(work.end().unwrap_err().kind(), io::ErrorKind::StorageFull);
         let mut work = Beside::start("test", 0, fails_at_three).unwrap();
-        (10..20).for_each(|item| drop(work.give(item).unwrap()));
+        for item in 10..20 {
+            work.give(item).unwrap();
+        }
         assert_eq!(work.end().unwrap(), 10);
     }
 }

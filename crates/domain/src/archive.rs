@@ -40,7 +40,7 @@ mod testing;
 pub use alert::{ArchiveAlert, ArchiveAlertKind, Severity};
 pub use custody::{
     Beside, Custody, CustodySoFar, CustodyStanding, DEFAULT_EXPIRING_WITHIN_DAYS, ExportFacts, HealthPolicy,
-    ReferenceFacts, assess, standing, standing_with,
+    ReferenceFacts, assess, essential, standing, standing_with,
 };
 pub use hash::{ArchiveHash, ObservedHash};
 pub use reference::{

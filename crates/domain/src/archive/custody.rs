@@ -150,7 +150,7 @@ fn days(days: u32) -> i64 {
     i64::from(days).saturating_mul(MICROS_PER_DAY)
 }
 
-/// One export, or an id that references name and nobody knows, with all references that name it: the unit of
+/// One export, or an id that references name and nobody knows, with the references that name it: the unit of
 /// judging.
 #[derive(Debug, Clone, Copy)]
 pub struct Custody<'a> {
@@ -158,7 +158,8 @@ pub struct Custody<'a> {
     pub export_id: &'a ExportId,
     /// The export; none when it is not known.
     pub export: Option<&'a ExportFacts>,
-    /// Its references, all of them, in any order.
+    /// Its references in any order: all of them, or of a verified export what is [`essential`] of them. References to
+    /// any other export are judged each by itself, so they may come one by one.
     pub references: &'a [ReferenceFacts],
 }
 
@@ -410,46 +411,94 @@ fn newest_in_conflict<'a>(references: &[&'a ReferenceFacts]) -> Option<&'a Refer
     }
     let mut said = Said::default();
     let mut newest = None;
-    for reference in references {
-        if said.contradicted_by(reference) {
+    for (index, reference) in references.iter().enumerate() {
+        if !said.contradicted_by(index, reference).is_empty() {
             newest = Some(*reference);
         }
     }
     newest
 }
 
-/// What references have said so far, as far as a later one can contradict it.
+/// What references have said so far, as far as a later one can contradict it, and which of them said it: references are
+/// numbered as they come.
 ///
 /// Two references contradict each other when they give different digests of one algorithm, or when they name one
 /// object and the later one gives an earlier retention date or no legal hold any more: an immutable archive can
 /// only extend. What was not said before, or is not said again, contradicts nothing.
 #[derive(Default)]
 struct Said<'a> {
-    digests: BTreeMap<&'static str, BTreeSet<String>>,
-    /// The longest retention of each object, and whether it was held.
-    objects: BTreeMap<(String, &'a str), (Option<Timestamp>, bool)>,
+    /// Of each algorithm the first two digests that differ: with two, every further one contradicts one of them.
+    digests: BTreeMap<&'static str, Vec<(String, usize)>>,
+    objects: BTreeMap<(String, &'a str), Claims>,
+}
+
+/// What was said of one object.
+#[derive(Default)]
+struct Claims {
+    longest: Option<(Timestamp, usize)>,
+    held: Option<usize>,
 }
 
 impl<'a> Said<'a> {
-    /// Takes a later reference; whether it contradicts one before.
-    fn contradicted_by(&mut self, reference: &'a ReferenceFacts) -> bool {
-        let mut contradicts = false;
+    /// Takes a later reference; gives which of those before it contradicts.
+    fn contradicted_by(&mut self, index: usize, reference: &'a ReferenceFacts) -> Vec<usize> {
+        let mut contradicted = Vec::new();
         if let Some((algorithm, digest)) = reference.hash().parts() {
             let known = self.digests.entry(algorithm).or_default();
-            known.insert(digest);
-            contradicts |= known.len() > 1;
+            let others = known.iter().filter(|(other, _)| *other != digest);
+            contradicted.extend(others.map(|(_, index)| *index));
+            if known.len() < 2 && known.iter().all(|(other, _)| *other != digest) {
+                known.push((digest, index));
+            }
         }
         if let Some(object) = reference.object() {
-            let (longest, held) = self.objects.entry(object).or_default();
+            let claims = self.objects.entry(object).or_default();
             if let Retention::Until(until) = reference.retention() {
-                contradicts |= longest.is_some_and(|longest| until < longest);
-                *longest = (*longest).max(Some(until));
+                match claims.longest {
+                    Some((longest, by)) if until < longest => contradicted.push(by),
+                    Some((longest, _)) if until == longest => {}
+                    _ => claims.longest = Some((until, index)),
+                }
             }
-            contradicts |= *held && !reference.legal_hold;
-            *held |= reference.legal_hold;
+            match claims.held {
+                Some(by) if !reference.legal_hold => contradicted.push(by),
+                None if reference.legal_hold => claims.held = Some(index),
+                _ => {}
+            }
         }
-        contradicts
+        contradicted
     }
+}
+
+/// Of the references to a verified export, those without which a judgement of all of them, and of later ones, would be
+/// another one: the newest, the newest that contradicts another one with those that it contradicts, and who made each
+/// claim that a later one can contradict. They grow with the objects that are named, not with the references.
+pub fn essential(references: Vec<ReferenceFacts>) -> Vec<ReferenceFacts> {
+    let mut needed = BTreeSet::new();
+    {
+        let in_order = oldest_first(references.iter().collect());
+        let mut said = Said::default();
+        let mut conflict = Vec::new();
+        for (index, reference) in in_order.iter().enumerate() {
+            let contradicted = said.contradicted_by(index, reference);
+            if !contradicted.is_empty() {
+                conflict = contradicted;
+                conflict.push(index);
+            }
+        }
+        let mut indexes = conflict;
+        indexes.extend(in_order.len().checked_sub(1));
+        indexes.extend(said.digests.values().flatten().map(|(_, index)| *index));
+        for claims in said.objects.values() {
+            indexes.extend(claims.longest.map(|(_, index)| index));
+            indexes.extend(claims.held);
+        }
+        let named = |index: usize| in_order.get(index).map(|facts| facts.reference_id.clone());
+        needed.extend(indexes.into_iter().filter_map(named));
+    }
+    let mut essential = references;
+    essential.retain(|facts| needed.contains(&facts.reference_id));
+    essential
 }
 
 /// References on one side of the place of another one, closest to it.
@@ -1346,6 +1395,34 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_essential_of_references_is_judged_as_all_of_them_also_with_later_ones(
+            kept in any_kept(), policy in any_policy(), now in any_time(), split in any::<prop::sample::Index>(),
+        ) {
+            let mut kept = kept;
+            if let Some(export) = &mut kept.export {
+                export.verified = true;
+            }
+            prop_assume!(kept.export.is_some());
+            for (number, reference) in (1..).zip(&mut kept.references) {
+                reference.reference_id = ArchiveReferenceId::parse(&format!("r-{number}")).unwrap();
+                reference.position = number;
+            }
+            let all = kept.clone();
+            let mut in_order: Vec<_> = all.custody().in_order().into_iter().cloned().collect();
+            let later = in_order.split_off(split.index(in_order.len() + 1));
+            let objects: BTreeSet<_> = in_order.iter().filter_map(ReferenceFacts::object).collect();
+            let most = 2 * objects.len() + 2 * 3 + 5 + 1;
+            kept.references = essential(in_order);
+            prop_assert!(kept.references.len() <= most);
+            kept.references.extend(later);
+            prop_assert_eq!(
+                assess(&kept.custody(), &policy, now),
+                assess(&all.custody(), &policy, now)
+            );
+            prop_assert_eq!(standing(&kept.custody(), &policy), standing(&all.custody(), &policy));
+        }
+
         #[test]
         fn following_references_one_by_one_gives_the_standing_over_all_of_them(
             kept in any_kept(),

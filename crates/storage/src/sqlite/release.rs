@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use cavra_domain::archive::{
-    Beside, Custody, CustodySoFar, CustodyStanding, ExportFacts, HealthPolicy, ReferenceFacts, standing,
-    standing_with,
+    Beside, Custody, CustodySoFar, CustodyStanding, ExportFacts, HealthPolicy, ReferenceFacts, essential,
+    standing, standing_with,
 };
 use cavra_domain::delivery::DeliveryFacts;
 use cavra_domain::evidence::EvidenceKind;
@@ -27,6 +27,9 @@ use crate::{ReadReleases, ReadTx as _, StorageError, StoredRecord, Visit};
 
 /// How many references on each side of one that comes are looked at before all are.
 const BESIDE_REFERENCES: usize = 8;
+
+/// How many references of a verified export are held before those that its judgement does not need are let go.
+const GATHERED: usize = 64;
 
 /// Where a reference stands among those of its export: its time, and its position in the log.
 type Place = (i64, i64);
@@ -165,16 +168,37 @@ fn reference_of(
 const EXPORT_COLUMNS: usize = 6;
 
 impl Reading<'_> {
-    fn references_to(&self, export_id: &ExportId) -> Result<Vec<ReferenceFacts>, StorageError> {
+    /// The references to an export, oldest first.
+    fn visit_references(
+        &self,
+        export_id: &ExportId,
+        visit: &mut dyn FnMut(ReferenceFacts) -> Visit,
+    ) -> Result<ControlFlow<()>, StorageError> {
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT {REFERENCE} FROM archive_reference r WHERE r.export_id = ?1 ORDER BY r.effective_at, r.position"
         ))?;
         let mut rows = statement.query([export_id.as_str()])?;
-        let mut found = Vec::new();
         let mut common = Common::default();
         while let Some(row) = rows.next()? {
-            found.push(reference_of(row, 0, export_id, &mut common)?);
+            if visit(reference_of(row, 0, export_id, &mut common)?)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The references to a verified export: all, or of many no more than the judgement needs.
+    fn references_to_verified(&self, export_id: &ExportId) -> Result<Vec<ReferenceFacts>, StorageError> {
+        let mut found = Vec::new();
+        let mut room = GATHERED;
+        let _ends = self.visit_references(export_id, &mut |reference| {
+            if found.len() >= room {
+                found = essential(std::mem::take(&mut found));
+                room = GATHERED.max(2 * found.len());
+            }
+            found.push(reference);
+            Ok(ControlFlow::Continue(()))
+        })?;
         Ok(found)
     }
 
@@ -196,8 +220,13 @@ impl Reading<'_> {
         let mut rows = statement.query([release.map(Text::as_str)])?;
         let mut export: Option<ExportFacts> = None;
         let mut references = Vec::new();
+        // Those of an export come together, but in no order that SQLite promises: of many only so many are taken here.
+        let mut many = false;
         let mut common = Common::default();
-        let mut judge = |export: &ExportFacts, references: &[ReferenceFacts]| {
+        let mut judge = |export: &ExportFacts, references: &mut Vec<ReferenceFacts>, many: bool| {
+            if many {
+                *references = self.references_to_verified(&export.export_id)?;
+            }
             visit(&Custody {
                 export_id: &export.export_id,
                 export: Some(export),
@@ -210,18 +239,21 @@ impl Reading<'_> {
                 Some(current) if current.export_id.as_str() == next => current,
                 before => {
                     if let Some(before) = before
-                        && judge(&before, &references)?.is_break()
+                        && judge(&before, &mut references, many)?.is_break()
                     {
                         return Ok(ControlFlow::Break(()));
                     }
                     references.clear();
+                    many = false;
                     let export = export_of(row)?;
                     common.hash = export.export_hash.clone();
                     common.release = export.release_record_ref.clone();
                     export
                 }
             };
-            if !matches!(row.get_ref(EXPORT_COLUMNS)?, ValueRef::Null) {
+            if references.len() == GATHERED {
+                many = true;
+            } else if !matches!(row.get_ref(EXPORT_COLUMNS)?, ValueRef::Null) {
                 references.push(reference_of(
                     row,
                     EXPORT_COLUMNS,
@@ -232,7 +264,7 @@ impl Reading<'_> {
             export = Some(current);
         }
         match export {
-            Some(last) => judge(&last, &references),
+            Some(last) => judge(&last, &mut references, many),
             None => Ok(ControlFlow::Continue(())),
         }
     }
@@ -252,16 +284,20 @@ impl Reading<'_> {
         let mut rows = statement.query([release.map(Text::as_str)])?;
         while let Some(row) = rows.next()? {
             let id = export_id(row, 0)?;
-            let (export, mut references) = (self.export(&id)?, self.references_to(&id)?);
-            if let (Some(release), None) = (release, &export) {
-                references.retain(|reference| reference.release_record_ref == *release);
-            }
-            let custody = Custody {
-                export_id: &id,
-                export: export.as_ref(),
-                references: &references,
-            };
-            if visit(&custody)?.is_break() {
+            let export = self.export(&id)?;
+            // Each of them is judged alone.
+            let more = self.visit_references(&id, &mut |reference| {
+                if export.is_none() && release.is_some_and(|release| reference.release_record_ref != *release)
+                {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                visit(&Custody {
+                    export_id: &id,
+                    export: export.as_ref(),
+                    references: &[reference],
+                })
+            })?;
+            if more.is_break() {
                 break;
             }
         }
@@ -587,10 +623,17 @@ impl Writing<'_> {
 
     /// What alerts the custody of an export has under the default policy, from all its references.
     fn custody_of(&self, export_id: &ExportId) -> Result<CustodyStanding, StorageError> {
-        let (export, references) = (
-            self.reading.export(export_id)?,
-            self.reading.references_to(export_id)?,
-        );
+        let export = self.reading.export(export_id)?;
+        let references = if export.as_ref().is_some_and(|export| export.verified) {
+            self.reading.references_to_verified(export_id)?
+        } else {
+            let mut all = Vec::new();
+            let _ends = self.reading.visit_references(export_id, &mut |reference| {
+                all.push(reference);
+                Ok(ControlFlow::Continue(()))
+            })?;
+            all
+        };
         let custody = Custody {
             export_id,
             export: export.as_ref(),
