@@ -302,8 +302,17 @@ impl Bench {
 
     /// Sends a request; gives what it took and the answer.
     fn asked(running: &Running, path: &str, body: Option<&Value>) -> anyhow::Result<(Took, Vec<u8>)> {
+        Self::asked_preferring("return=representation", running, path, body)
+    }
+
+    fn asked_preferring(
+        prefer: &str,
+        running: &Running,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<(Took, Vec<u8>)> {
         let spent = Spent::by(running);
-        let (wall, answer) = running.send(path, body)?;
+        let (wall, answer) = running.send_preferring(prefer, path, body)?;
         let processor = Spent::since(running, spent);
         Ok((Took { wall, processor }, answer))
     }
@@ -526,8 +535,14 @@ impl Bench {
         let reporting = format!("{BASE}/acknowledgements/audit-delivery/final-reporting");
         let plan = format!("{reporting}-auditor-export/delivery-retry-plan");
         let health = format!("{reporting}-archive-reference-health?persist=false");
-        let (mut plans, mut healths, mut deliveries, mut exports, mut written) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut plans, mut short, mut healths, mut deliveries, mut exports, mut written) = (
+            Vec::new(),
+            Vec::new(),
+            Vec::new(),
+            Vec::new(),
+            Vec::new(),
+            Vec::new(),
+        );
         let idle = running.memory("VmHWM:")?;
         let mut bytes = 0;
         for _ in 0..5 {
@@ -539,6 +554,8 @@ impl Bench {
             let (took, answer) = Self::asked(&running, &plan, Some(&json!({})))?;
             bytes = answer.len();
             plans.push(took);
+            let asked = Some(json!({}));
+            short.push(Self::asked_preferring("return=minimal", &running, &plan, asked.as_ref())?.0);
             deliveries.push(self.floor(&["deliveries", text(&database)?])?);
         }
         // What is left of a plan without its decisions: its text is digested, packed, made durable, and unpacked again.
@@ -555,6 +572,12 @@ impl Bench {
         let memory =
             format!("answer {size:.1} MB; highest memory {judged:.0} MB before, {planned:.0} MB after");
         self.compared(&what, [&plans, &deliveries], FLOOR, &memory);
+        self.compared(
+            &format!("{what}, short answer"),
+            [&short, &deliveries],
+            Goal::None,
+            "`Prefer: return=minimal`: the same plan, digested, packed and stored; its record is the answer",
+        );
         let both: Vec<Took> = deliveries
             .iter()
             .zip(&written)

@@ -138,12 +138,23 @@ impl Running {
 
     /// Sends a request and reads the whole answer: the seconds that took, and the bytes.
     pub(crate) fn send(&self, path: &str, body: Option<&Value>) -> anyhow::Result<(f64, Vec<u8>)> {
+        self.send_preferring("return=representation", path, body)
+    }
+
+    /// As [`Running::send`], for the form of the answer that is preferred.
+    pub(crate) fn send_preferring(
+        &self,
+        prefer: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<(f64, Vec<u8>)> {
         let url = format!("{}{path}", self.address);
         let stopwatch = Stopwatch::start();
         let mut response = match body {
             None => ureq::get(&url).call(),
             Some(body) => ureq::post(&url)
                 .header("content-type", "application/json")
+                .header("prefer", prefer)
                 .send(body.to_string()),
         }
         .with_context(|| format!("{path} failed"))?;

@@ -22,6 +22,7 @@ pub mod acknowledge;
 pub mod as_of;
 pub mod bulk;
 pub mod import;
+mod json;
 pub mod log;
 pub mod once;
 pub mod package;

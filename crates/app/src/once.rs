@@ -154,19 +154,24 @@ impl App {
         }
     }
 
-    /// The text of an answer that was given before. `minimal`: the request preferred its short form.
+    /// The text of an answer that was given before, and whether it is the short form. `minimal`: the request preferred
+    /// that.
     ///
     /// # Errors
     /// [`AppError::Storage`] when what it is made from cannot be read.
-    pub fn given_text(&self, given: &GivenAnswer, minimal: bool) -> Result<LongText, AppError> {
+    pub fn given_text(&self, given: &GivenAnswer, minimal: bool) -> Result<(LongText, bool), AppError> {
         let Some(position) = given.reference else {
-            return Ok(LongText::default().kept(given.id));
+            return Ok((LongText::default().kept(given.id), false));
         };
         match self.recorded_kind(position)? {
             EvidenceKind::BulkAcknowledgement | EvidenceKind::BulkUndo => {
-                self.recorded_bulk(position, minimal)?.text()
+                Ok((self.recorded_bulk(position, minimal)?.text()?, minimal))
             }
-            _ => Ok(self.made_text(&self.recorded_document(position)?)),
+            _ => {
+                let document = self.recorded_document(position)?;
+                let short = minimal && document.has_short_answer();
+                Ok((self.made_text(&document, minimal), short))
+            }
         }
     }
 

@@ -35,6 +35,16 @@ pub struct StoredDocument {
     pub actor: Value,
 }
 
+impl StoredDocument {
+    /// Whether the answer to making it has a short form: its record alone.
+    pub fn has_short_answer(&self) -> bool {
+        matches!(
+            self.kind,
+            EvidenceKind::ExportRetryPlan | EvidenceKind::ArchiveHealth
+        )
+    }
+}
+
 /// One piece of a document's text.
 #[derive(Debug)]
 pub enum Piece {
@@ -169,8 +179,9 @@ impl App {
         text.text(after)
     }
 
-    /// The answer to whoever asked for a document to be made: its text, its record, and who made it.
-    pub fn made_text(&self, document: &StoredDocument) -> LongText {
+    /// The answer to whoever asked for a document to be made: its text, its record, and who made it. `minimal`: the
+    /// text is left out, where that is a form of the answer.
+    pub fn made_text(&self, document: &StoredDocument, minimal: bool) -> LongText {
         let name = match document.kind {
             EvidenceKind::ExportRetryPlan => "plan",
             EvidenceKind::ArchiveHealth => "health",
@@ -181,11 +192,11 @@ impl App {
             EvidenceKind::ArchiveHealth => "\"persisted\":true".to_owned(),
             _ => format!("\"actor\":{actor}"),
         };
-        self.document_text(
-            document,
-            format!("{{\"{name}\":"),
-            format!(",\"metadata\":{metadata},{last}}}"),
-        )
+        let rest = format!("\"metadata\":{metadata},{last}}}");
+        if minimal && document.has_short_answer() {
+            return LongText::default().text(format!("{{{rest}"));
+        }
+        self.document_text(document, format!("{{\"{name}\":"), format!(",{rest}"))
     }
 
     /// The document that was recorded at this position.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use cavra_domain::actor::Actor;
 use cavra_domain::archive::{
-    ArchiveHealth, ArchiveHealthHeader, ArchiveReferenceDocument, ExportFacts, HealthCounts, HealthEvidence,
-    HealthInput, HealthPolicy, NewArchiveReference, assess,
+    ArchiveAlert, ArchiveHealth, ArchiveHealthHeader, ArchiveReferenceDocument, ExportFacts, HealthCounts,
+    HealthEvidence, HealthInput, HealthPolicy, NewArchiveReference, assess,
 };
 use cavra_domain::delivery::{DeliveryDocument, DeliveryReport};
 use cavra_domain::evidence::{DocumentDigest, EvidenceKind, HistoryTerm, payload};
@@ -33,9 +33,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::as_of::AsOf;
 use crate::once::Keep;
 use crate::package::{Piece, StoredDocument, has_text, piece_of, stored_document};
-use crate::spool::{Elements, Listed, Pieces, Tail};
+use crate::spool::{Elements, Listed, Pieces, Spool};
 use crate::text::LongText;
 use crate::{App, AppError, append_own, transaction_time};
 
@@ -105,15 +106,6 @@ pub struct ArchiveReferenceRecorded {
     pub export_metadata: Value,
     /// Who reported it.
     pub actor: Actor,
-}
-
-/// An archive health report.
-#[derive(Debug)]
-pub enum HealthReport {
-    /// It is stored.
-    Stored(StoredDocument),
-    /// It is not, as was asked: its text.
-    Unstored(LongText),
 }
 
 impl App {
@@ -213,7 +205,7 @@ impl App {
         let (header, decisions) = self.store.as_ref().reading(|tx| {
             let at = transaction_time(self.clock.as_ref(), tx)?;
             let mut planner = RetryPlanner::new(policy, at);
-            let mut decisions = Elements::new(ELEMENTS_IN_RECORD, self.settings.spool_bytes);
+            let mut decisions = Elements::new(RetryPlan::OPEN, ELEMENTS_IN_RECORD, self.settings.spool_bytes);
             let mut counts = RetryCounts::default();
             let mut decided = |decision: Option<RetryDecision>| match decision {
                 None => Ok(()),
@@ -238,7 +230,7 @@ impl App {
                 counts,
                 log_position: tx.head()?.position,
             });
-            Ok::<_, AppError>((header, decisions.finish()))
+            Ok::<_, AppError>((header, decisions.finish().map_err(AppError::Spool)?))
         })?;
         let at = header.generated_at;
         match decisions {
@@ -247,7 +239,7 @@ impl App {
                 self.store_document(at, plan.record(None).into_value(), None)
             }
             Listed::Many(decisions) => {
-                let (digest, pieces) = whole(*decisions, &header.open(), &cavra_domain::retry::close())?;
+                let (digest, pieces) = whole(*decisions, &header.close())?;
                 self.store_document(at, header.record(&digest).into_value(), Some(pieces))
             }
         }
@@ -306,20 +298,62 @@ impl App {
         })
     }
 
-    /// Judges the custody of every verified export; with `persist`, stores the report.
+    /// Judges the custody of every verified export, as it is or as it was, and stores nothing: the report's text. A
+    /// report of an earlier state is the one that was given then, but for its id, which is drawn anew.
     ///
     /// # Errors
-    /// [`AppError::Storage`] or [`AppError::Spool`]; nothing is stored then.
+    /// [`AppError::Storage`] or [`AppError::Spool`], and [`AppError::Ahead`] or [`AppError::NoSuchSize`] for what has
+    /// not been yet.
     pub fn archive_health(
         &self,
         policy: &HealthPolicy,
         actor: &Actor,
-        persist: bool,
-    ) -> Result<HealthReport, AppError> {
-        let (header, alerts) = self.store.as_ref().reading(|tx| {
-            let at = transaction_time(self.clock.as_ref(), tx)?;
+        as_of: Option<AsOf>,
+    ) -> Result<LongText, AppError> {
+        let (header, alerts) = self.judged(policy, actor, as_of)?;
+        Ok(match alerts {
+            Listed::Few(alerts) => LongText::default().text(ArchiveHealth { alerts, header }.text()),
+            Listed::Many(alerts) => {
+                let (_, pieces) = whole(*alerts, &header.close())?;
+                LongText::default().spool(Arc::new(Mutex::new(pieces)))
+            }
+        })
+    }
+
+    /// Judges the custody of every verified export, and stores the report.
+    ///
+    /// # Errors
+    /// [`AppError::Storage`] or [`AppError::Spool`]; nothing is stored then.
+    pub fn record_archive_health(
+        &self,
+        policy: &HealthPolicy,
+        actor: &Actor,
+    ) -> Result<StoredDocument, AppError> {
+        let (header, alerts) = self.judged(policy, actor, None)?;
+        let at = header.generated_at;
+        match alerts {
+            Listed::Few(alerts) => {
+                let health = ArchiveHealth { alerts, header };
+                self.store_document(at, health.record(None).into_value(), None)
+            }
+            Listed::Many(alerts) => {
+                let (digest, pieces) = whole(*alerts, &header.close())?;
+                self.store_document(at, header.record(&digest).into_value(), Some(pieces))
+            }
+        }
+    }
+
+    /// A report but for its end, which counts its alerts.
+    fn judged(
+        &self,
+        policy: &HealthPolicy,
+        actor: &Actor,
+        as_of: Option<AsOf>,
+    ) -> Result<(ArchiveHealthHeader, Listed<ArchiveAlert>), AppError> {
+        self.seen(as_of, |tx, at| {
             let mut counts = HealthCounts::default();
-            let mut alerts = Elements::new(ELEMENTS_IN_RECORD, self.settings.spool_bytes);
+            let mut alerts =
+                Elements::new(ArchiveHealth::OPEN, ELEMENTS_IN_RECORD, self.settings.spool_bytes);
             let mut written = Ok(());
             tx.visit_custody(policy.release_record_ref.as_ref(), &mut |custody| {
                 let found = assess(custody, policy, at);
@@ -338,29 +372,8 @@ impl App {
                     log_position: tx.head()?.position,
                 },
             });
-            Ok::<_, AppError>((header, alerts.finish()))
-        })?;
-        let at = header.generated_at;
-        let close = cavra_domain::archive::close();
-        let stored = match alerts {
-            Listed::Few(alerts) => {
-                let health = ArchiveHealth { header, alerts };
-                if !persist {
-                    return Ok(HealthReport::Unstored(LongText::default().text(health.text())));
-                }
-                self.store_document(at, health.record(None).into_value(), None)?
-            }
-            Listed::Many(alerts) if !persist => {
-                let pieces = alerts.pieces(close).map_err(AppError::Spool)?;
-                let text = LongText::default().text(header.open());
-                return Ok(HealthReport::Unstored(text.spool(Arc::new(Mutex::new(pieces)))));
-            }
-            Listed::Many(alerts) => {
-                let (digest, pieces) = whole(*alerts, &header.open(), close)?;
-                self.store_document(at, header.record(&digest).into_value(), Some(pieces))?
-            }
-        };
-        Ok(HealthReport::Stored(stored))
+            Ok((header, alerts.finish().map_err(AppError::Spool)?))
+        })
     }
 
     /// A stored health report by its id.
@@ -410,9 +423,10 @@ const fn go_on(on: bool) -> ControlFlow<()> {
     }
 }
 
-/// A document around the text of its elements.
-fn whole(elements: Tail, open: &str, close: &str) -> Result<(DocumentDigest, Pieces), AppError> {
-    let (digest, bytes, pieces) = elements.finish(open, close).map_err(AppError::Spool)?;
+/// A document, with its end behind the text of its elements.
+fn whole(mut text: Spool, close: &str) -> Result<(DocumentDigest, Pieces), AppError> {
+    text.text(close.as_bytes()).map_err(AppError::Spool)?;
+    let (digest, bytes, pieces) = text.finish().map_err(AppError::Spool)?;
     let digest = DocumentDigest {
         sha256: digest.to_hex(),
         bytes,

@@ -1,218 +1,272 @@
 //! Long texts on their way into storage, or into an answer, piece by piece: memory does not feel their length.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread::{Builder, JoinHandle};
 
 use cavra_evidence::digest::{Digest, DigestWriter};
-use cavra_storage::{pack, unpack};
+use cavra_storage::pack;
 use serde::Serialize;
 use tempfile::SpooledTempFile;
 
 /// How much text goes into one piece, in bytes; a piece ends behind the entry that fills it.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Packed pieces of a text: in memory while they are few, then in a temporary file that has no name and goes with
-/// the process.
-struct Packing {
+/// How many pieces of work may wait for a thread.
+const WAITING: usize = 4;
+
+/// The pieces of a text so far: packed, in memory while they are few, then in a temporary file that has no name and
+/// goes with the process; and the digest of the text.
+struct Packed {
     file: SpooledTempFile,
-    piece: Vec<u8>,
-}
-
-impl Packing {
-    fn new(memory_bytes: usize) -> Self {
-        Self {
-            file: SpooledTempFile::new(memory_bytes),
-            piece: Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8),
-        }
-    }
-
-    /// One more element of a list; the first one has no comma in front.
-    fn element<T: Serialize>(&mut self, element: &T, first: bool) -> io::Result<()> {
-        if !first {
-            self.piece.push(b',');
-        }
-        Ok(serde_json::to_writer(&mut self.piece, element)?)
-    }
-
-    const fn is_full(&self) -> bool {
-        self.piece.len() >= PIECE_BYTES
-    }
-
-    fn end_piece(&mut self) -> io::Result<()> {
-        if self.piece.is_empty() {
-            return Ok(());
-        }
-        let packed = pack(&self.piece);
-        self.file
-            .write_all(&u64::try_from(packed.len()).unwrap_or(u64::MAX).to_le_bytes())?;
-        self.file.write_all(&packed)?;
-        self.piece.clear();
-        Ok(())
-    }
-
-    /// The pieces, from the first one on.
-    fn pieces(mut self) -> io::Result<Pieces> {
-        self.end_piece()?;
-        let mut pieces = Pieces {
-            before: None,
-            given: false,
-            file: self.file,
-        };
-        pieces.rewind()?;
-        Ok(pieces)
-    }
-}
-
-/// A text from its beginning to its end, and its digest.
-pub(crate) struct Spool {
-    packing: Packing,
     digest: DigestWriter,
     bytes: u64,
 }
 
-impl Spool {
-    pub(crate) fn new(memory_bytes: usize) -> Self {
+impl Packed {
+    fn new(memory_bytes: usize) -> Self {
         Self {
-            packing: Packing::new(memory_bytes),
+            file: SpooledTempFile::new(memory_bytes),
             digest: DigestWriter::new(),
             bytes: 0,
         }
     }
 
+    fn piece(&mut self, text: &[u8]) -> io::Result<()> {
+        self.digest.write_all(text)?;
+        self.bytes += u64::try_from(text.len()).unwrap_or(u64::MAX);
+        let packed = pack(text);
+        self.file
+            .write_all(&u64::try_from(packed.len()).unwrap_or(u64::MAX).to_le_bytes())?;
+        self.file.write_all(&packed)
+    }
+}
+
+/// Work on one item after the other on a thread of its own, while the next ones are made.
+struct Beside<T, R> {
+    running: Option<Running<T, R>>,
+}
+
+struct Running<T, R> {
+    items: SyncSender<T>,
+    /// Items that are done with: whoever made them uses their memory again, or gives it back where it came from.
+    done: Receiver<T>,
+    thread: JoinHandle<io::Result<R>>,
+}
+
+impl<T: Send + 'static, R: Send + 'static> Beside<T, R> {
+    fn start(name: &str, state: R, step: fn(&mut R, &T) -> io::Result<()>) -> io::Result<Self> {
+        let (items, waiting) = sync_channel(WAITING);
+        let (give_back, done) = channel();
+        let thread = Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(state, step, &waiting, &give_back))?;
+        Ok(Self {
+            running: Some(Running { items, done, thread }),
+        })
+    }
+
+    /// Gives an item to work on; gives one that is done with, if there is one.
+    fn give(&mut self, item: T) -> io::Result<Option<T>> {
+        let running = self.running.as_ref().ok_or_else(Self::failed)?;
+        if running.items.send(item).is_err() {
+            // It ended before its time, and says why.
+            return self.end().and(Err(Self::failed()));
+        }
+        Ok(running.done.try_recv().ok())
+    }
+
+    /// What has become of all items.
+    fn end(&mut self) -> io::Result<R> {
+        let Running { items, done, thread } = self.running.take().ok_or_else(Self::failed)?;
+        drop(items);
+        let ended = thread.join();
+        drop(done);
+        ended.unwrap_or_else(|_| Err(io::Error::other("a thread that writes a text panicked")))
+    }
+
+    fn failed() -> io::Error {
+        io::Error::other("the text could not be written")
+    }
+}
+
+fn work<T, R>(
+    mut state: R,
+    step: fn(&mut R, &T) -> io::Result<()>,
+    waiting: &Receiver<T>,
+    give_back: &Sender<T>,
+) -> io::Result<R> {
+    for item in waiting {
+        step(&mut state, &item)?;
+        // Whoever made it may have ended: then nobody needs it.
+        let _ = give_back.send(item);
+    }
+    Ok(state)
+}
+
+enum Packing {
+    /// A text that fits one piece needs no thread.
+    Here(Packed),
+    Beside(Beside<Vec<u8>, Packed>),
+}
+
+/// A text from its beginning to its end, and its digest.
+pub(crate) struct Spool {
+    piece: Vec<u8>,
+    packing: Packing,
+}
+
+impl Spool {
+    pub(crate) fn new(memory_bytes: usize) -> Self {
+        Self {
+            piece: Self::new_piece(),
+            packing: Packing::Here(Packed::new(memory_bytes)),
+        }
+    }
+
+    fn new_piece() -> Vec<u8> {
+        Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8)
+    }
+
     pub(crate) fn text(&mut self, text: &[u8]) -> io::Result<()> {
-        self.packing.piece.extend_from_slice(text);
+        self.piece.extend_from_slice(text);
         self.end_full_piece()
     }
 
     /// One more element of a list; the first one has no comma in front.
     pub(crate) fn entry<T: Serialize>(&mut self, entry: &T, first: bool) -> io::Result<()> {
-        self.packing.element(entry, first)?;
+        if !first {
+            self.piece.push(b',');
+        }
+        crate::json::write(&mut self.piece, entry)?;
         self.end_full_piece()
     }
 
     fn end_full_piece(&mut self) -> io::Result<()> {
-        if self.packing.is_full() {
-            self.end_piece()
-        } else {
-            Ok(())
+        if self.piece.len() < PIECE_BYTES {
+            return Ok(());
         }
-    }
-
-    fn end_piece(&mut self) -> io::Result<()> {
-        self.digest.write_all(&self.packing.piece)?;
-        self.bytes += u64::try_from(self.packing.piece.len()).unwrap_or(u64::MAX);
-        self.packing.end_piece()
+        if let Packing::Here(packed) = &mut self.packing {
+            let packed = std::mem::replace(packed, Packed::new(0));
+            self.packing = Packing::Beside(Beside::start(
+                "cavra-packer",
+                packed,
+                |packed, piece: &Vec<u8>| packed.piece(piece),
+            )?);
+        }
+        if let Packing::Beside(packer) = &mut self.packing {
+            let full = std::mem::take(&mut self.piece);
+            self.piece = packer.give(full)?.unwrap_or_else(Self::new_piece);
+            self.piece.clear();
+        }
+        Ok(())
     }
 
     /// Ends the text: its digest, its length in bytes, and its pieces.
-    pub(crate) fn finish(mut self) -> io::Result<(Digest, u64, Pieces)> {
-        self.end_piece()?;
-        Ok((self.digest.finish(), self.bytes, self.packing.pieces()?))
+    pub(crate) fn finish(self) -> io::Result<(Digest, u64, Pieces)> {
+        let mut packed = match self.packing {
+            Packing::Here(packed) => packed,
+            Packing::Beside(mut packer) => packer.end()?,
+        };
+        if !self.piece.is_empty() {
+            packed.piece(&self.piece)?;
+        }
+        let mut pieces = Pieces(packed.file);
+        pieces.rewind()?;
+        Ok((packed.digest.finish(), packed.bytes, pieces))
     }
 }
 
-/// The elements of a document, as they come. A few are kept as they are, for the document's record; of more, only their
-/// text.
-///
-/// What stands before them counts them, so it is written last.
+/// How many elements are written at once.
+const BATCH: usize = 256;
+
+/// The elements of a document that begins with their list, as they come. A few are kept as they are, for the document's
+/// record; of more, only their text, which is written on another thread.
 pub(crate) struct Elements<T> {
+    open: &'static str,
     most: usize,
     memory_bytes: usize,
-    few: Vec<T>,
-    many: Option<Box<Tail>>,
+    /// Those that are not on their way yet.
+    batch: Vec<T>,
+    many: Option<Beside<Vec<T>, List>>,
 }
 
 /// What the elements have become.
 pub(crate) enum Listed<T> {
     /// No more than were to be kept.
     Few(Vec<T>),
-    /// Their text.
-    Many(Box<Tail>),
+    /// The text of the document up to here.
+    Many(Box<Spool>),
 }
 
-impl<T: Serialize> Elements<T> {
-    /// Keeps `most` elements as they are.
-    pub(crate) fn new(most: usize, memory_bytes: usize) -> Self {
+/// A list on its way.
+struct List {
+    spool: Spool,
+    empty: bool,
+}
+
+impl List {
+    fn batch<T: Serialize>(&mut self, elements: &Vec<T>) -> io::Result<()> {
+        elements
+            .iter()
+            .try_for_each(|element| self.spool.entry(element, std::mem::take(&mut self.empty)))
+    }
+}
+
+impl<T: Serialize + Send + 'static> Elements<T> {
+    /// Keeps `most` elements as they are; `open` is the document's text before the first.
+    pub(crate) fn new(open: &'static str, most: usize, memory_bytes: usize) -> Self {
         Self {
+            open,
             most,
             memory_bytes,
-            few: Vec::new(),
+            batch: Vec::new(),
             many: None,
         }
     }
 
     pub(crate) fn push(&mut self, element: T) -> io::Result<()> {
-        if let Some(tail) = &mut self.many {
-            return tail.element(&element, false);
-        }
-        self.few.push(element);
-        if self.few.len() > self.most {
-            let mut tail = Tail(Packing::new(self.memory_bytes));
-            for (index, element) in self.few.drain(..).enumerate() {
-                tail.element(&element, index == 0)?;
+        self.batch.push(element);
+        match &mut self.many {
+            None if self.batch.len() <= self.most => Ok(()),
+            Some(_) if self.batch.len() < BATCH => Ok(()),
+            Some(writer) => Self::give(writer, &mut self.batch),
+            None => {
+                let mut spool = Spool::new(self.memory_bytes);
+                spool.text(self.open.as_bytes())?;
+                let list = List { spool, empty: true };
+                let writer = self.many.insert(Beside::start("cavra-list", list, List::batch)?);
+                Self::give(writer, &mut self.batch)
             }
-            self.many = Some(Box::new(tail));
         }
+    }
+
+    fn give(writer: &mut Beside<Vec<T>, List>, batch: &mut Vec<T>) -> io::Result<()> {
+        let full = std::mem::take(batch);
+        *batch = writer.give(full)?.unwrap_or_else(|| Vec::with_capacity(BATCH));
+        batch.clear();
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> Listed<T> {
-        match self.many {
-            Some(tail) => Listed::Many(tail),
-            None => Listed::Few(self.few),
+    pub(crate) fn finish(mut self) -> io::Result<Listed<T>> {
+        let Some(mut writer) = self.many else {
+            return Ok(Listed::Few(self.batch));
+        };
+        if !self.batch.is_empty() {
+            Self::give(&mut writer, &mut self.batch)?;
         }
-    }
-}
-
-/// A text without its beginning.
-pub(crate) struct Tail(Packing);
-
-impl Tail {
-    fn element<T: Serialize>(&mut self, element: &T, first: bool) -> io::Result<()> {
-        self.0.element(element, first)?;
-        if self.0.is_full() {
-            self.0.end_piece()?;
-        }
-        Ok(())
-    }
-
-    /// Ends the text with these words: its pieces, without a beginning.
-    pub(crate) fn pieces(mut self, close: &str) -> io::Result<Pieces> {
-        self.0.piece.extend_from_slice(close.as_bytes());
-        self.0.pieces()
-    }
-
-    /// Puts it between these words: digest and length in bytes of the whole, and its pieces.
-    pub(crate) fn finish(self, open: &str, close: &str) -> io::Result<(Digest, u64, Pieces)> {
-        let mut pieces = self.pieces(close)?;
-        let mut digest = DigestWriter::new();
-        let mut bytes = open.len();
-        digest.write_all(open.as_bytes())?;
-        for packed in &mut pieces {
-            let text = unpack(&packed?).map_err(io::Error::other)?;
-            digest.write_all(&text)?;
-            bytes += text.len();
-        }
-        pieces.before = Some(pack(open.as_bytes()));
-        pieces.rewind()?;
-        Ok((digest.finish(), u64::try_from(bytes).unwrap_or(u64::MAX), pieces))
+        Ok(Listed::Many(Box::new(writer.end()?.spool)))
     }
 }
 
 /// The packed pieces of a text, in order.
 #[derive(Debug)]
-pub(crate) struct Pieces {
-    /// A piece before those of the file.
-    before: Option<Vec<u8>>,
-    /// Whether that one was given.
-    given: bool,
-    file: SpooledTempFile,
-}
+pub(crate) struct Pieces(SpooledTempFile);
 
 impl Pieces {
     /// Begins again.
     pub(crate) fn rewind(&mut self) -> io::Result<()> {
-        self.given = false;
-        self.file.seek(SeekFrom::Start(0)).map(|_| ())
+        self.0.seek(SeekFrom::Start(0)).map(|_| ())
     }
 }
 
@@ -220,33 +274,30 @@ impl Iterator for Pieces {
     type Item = io::Result<Vec<u8>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if !std::mem::replace(&mut self.given, true)
-            && let Some(before) = &self.before
-        {
-            return Some(Ok(before.clone()));
-        }
         let mut length = [0; 8];
-        match self.file.read_exact(&mut length) {
+        match self.0.read_exact(&mut length) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return None,
             Err(error) => return Some(Err(error)),
         }
         let mut piece = vec![0; usize::try_from(u64::from_le_bytes(length)).unwrap_or(usize::MAX)];
-        Some(self.file.read_exact(&mut piece).map(|()| piece))
+        Some(self.0.read_exact(&mut piece).map(|()| piece))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use cavra_storage::unpack;
+
     use super::*;
 
     /// The elements `0` to `count`, of which three may be kept.
     fn elements(count: u32, memory_bytes: usize) -> Listed<String> {
-        let mut elements = Elements::new(3, memory_bytes);
+        let mut elements = Elements::new("{\"list\":[", 3, memory_bytes);
         for number in 0..count {
             elements.push(number.to_string()).unwrap();
         }
-        elements.finish()
+        elements.finish().unwrap()
     }
 
     fn text(pieces: &mut Pieces) -> Vec<u8> {
@@ -270,14 +321,19 @@ mod tests {
 
     #[test]
     fn of_many_elements_the_whole_text_comes_out_with_its_digest_in_memory_or_in_a_file() {
-        for (count, memory_bytes) in [(4, 1 << 20), (100_000, usize::MAX), (100_000, 1_000)] {
-            let Listed::Many(tail) = elements(count, memory_bytes) else {
+        for (count, memory_bytes) in [
+            (4, 1 << 20),
+            (30_000, 1 << 20),
+            (400_000, usize::MAX),
+            (400_000, 1_000),
+        ] {
+            let Listed::Many(mut spool) = elements(count, memory_bytes) else {
                 panic!("{count} are many")
             };
             let quoted: Vec<_> = (0..count).map(|number| format!("\"{number}\"")).collect();
-            let whole = format!("{{\"of\":{count},\"list\":[{}],\"end\":1}}", quoted.join(","));
-            let open = format!("{{\"of\":{count},\"list\":[");
-            let (digest, bytes, mut pieces) = tail.finish(&open, "],\"end\":1}").unwrap();
+            let whole = format!("{{\"list\":[{}],\"of\":{count}}}", quoted.join(","));
+            spool.text(format!("],\"of\":{count}}}").as_bytes()).unwrap();
+            let (digest, bytes, mut pieces) = spool.finish().unwrap();
             assert_eq!(digest, Digest::of(&whole));
             assert_eq!(usize::try_from(bytes).unwrap(), whole.len());
             assert!(text(&mut pieces) == whole.as_bytes());
@@ -289,10 +345,26 @@ mod tests {
     }
 
     #[test]
-    fn a_text_without_its_beginning_is_the_elements_and_the_end() {
-        let Listed::Many(tail) = elements(4, 1 << 20) else {
-            panic!("four are many")
+    fn work_that_fails_is_told_by_its_reason_and_nothing_is_taken_after_it() {
+        let fails_at_three = |seen: &mut u32, item: &u32| {
+            *seen += 1;
+            match item {
+                3 => Err(io::Error::from(io::ErrorKind::StorageFull)),
+                _ => Ok(()),
+            }
         };
-        assert_eq!(text(&mut tail.pieces("]}").unwrap()), br#""0","1","2","3"]}"#);
+        let mut work = Beside::start("test", 0, fails_at_three).unwrap();
+        let error = (0..100_000).find_map(|item| work.give(item).err()).unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert!(work.give(1).is_err() && work.end().is_err());
+        // The last item may be what fails.
+        let mut work = Beside::start("test", 0, fails_at_three).unwrap();
+        work.give(3).unwrap();
+        assert_eq!(work.end().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        let mut work = Beside::start("test", 0, fails_at_three).unwrap();
+        for item in 10..20 {
+            work.give(item).unwrap();
+        }
+        assert_eq!(work.end().unwrap(), 10);
     }
 }

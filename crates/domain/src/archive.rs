@@ -39,8 +39,8 @@ mod testing;
 
 pub use alert::{ArchiveAlert, ArchiveAlertKind, Severity};
 pub use custody::{
-    Custody, CustodySoFar, CustodyStanding, DEFAULT_EXPIRING_WITHIN_DAYS, ExportFacts, HealthPolicy,
-    ReferenceFacts, assess, standing, standing_with,
+    Beside, Custody, CustodySoFar, CustodyStanding, DEFAULT_EXPIRING_WITHIN_DAYS, ExportFacts, HealthPolicy,
+    ReferenceFacts, assess, essential, standing, standing_with,
 };
 pub use hash::{ArchiveHash, ObservedHash};
 pub use reference::{
@@ -50,5 +50,5 @@ pub use reference::{
 };
 pub use report::{
     ARCHIVE_HEALTH_SCHEMA, AlertCounts, ArchiveHealth, ArchiveHealthHeader, HealthCounts, HealthEvidence,
-    HealthInput, close,
+    HealthInput,
 };

@@ -6,8 +6,9 @@
 //! and only that is decided. Nothing is sent here.
 //!
 //! A plan may have a hundred thousand decisions, so it is made and written in pieces: [`RetryPlanner`] holds one
-//! group at a time, and [`RetryPlanHeader::open`], one [`RetryDecision`] after the other and [`close`] are, joined,
-//! one JSON object.
+//! group at a time, and [`RetryPlan::OPEN`], one [`RetryDecision`] after the other with commas between them and
+//! [`RetryPlanHeader::close`] are, joined, one JSON object. What counts the decisions stands behind them, so that the
+//! text can be digested and stored while it is made.
 //!
 //! ```
 //! use cavra_domain::id::{DeliveryId, ExportId};
@@ -802,7 +803,7 @@ pub struct RetryPlanInput<'a> {
     pub log_position: u64,
 }
 
-/// Everything of a plan that stands before its decisions.
+/// Everything of a plan but its decisions.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct RetryPlanHeader {
     /// [`RETRY_PLAN_SCHEMA`].
@@ -882,13 +883,13 @@ impl RetryPlanHeader {
         }
     }
 
-    /// The beginning of the plan's text, up to the opening of the list of decisions.
-    pub fn open(&self) -> String {
+    /// The end of the plan's text, from the end of the list of decisions on.
+    pub fn close(&self) -> String {
         // A struct of texts and numbers always serialises.
-        let mut text = serde_json::to_string(self).unwrap_or_default();
-        text.pop();
-        text.push_str(",\"retry_decisions\":[");
-        text
+        let mut members = serde_json::to_string(self).unwrap_or_default();
+        members.pop();
+        members.replace_range(..members.len().min(1), "],");
+        format!("{members},\"controls\":{}}}", json!(CONTROLS))
     }
 
     /// The evidence record of a plan that is kept elsewhere because it is large: everything but the decisions, how
@@ -925,25 +926,23 @@ impl RetryPlanHeader {
     }
 }
 
-/// The end of the plan's text.
-pub fn close() -> String {
-    format!("],\"controls\":{}}}", json!(CONTROLS))
-}
-
 /// A whole plan: its shape for schemas, and small plans in memory.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[schemars(title = "RetryPlan")]
 pub struct RetryPlan {
-    /// Everything before the decisions.
-    #[serde(flatten)]
-    pub header: RetryPlanHeader,
     /// One per undelivered export and provider, in this order.
     pub retry_decisions: Vec<RetryDecision>,
+    /// Everything but the decisions.
+    #[serde(flatten)]
+    pub header: RetryPlanHeader,
     /// Security properties, as labels.
     pub controls: Vec<&'static str>,
 }
 
 impl RetryPlan {
+    /// The beginning of every plan's text, up to the list of decisions.
+    pub const OPEN: &'static str = "{\"retry_decisions\":[";
+
     /// A plan of decisions in memory.
     pub fn new(header: RetryPlanHeader, retry_decisions: Vec<RetryDecision>) -> Self {
         Self {
@@ -955,14 +954,14 @@ impl RetryPlan {
 
     /// The plan's text, put together from its pieces.
     pub fn text(&self) -> String {
-        let mut text = self.header.open();
+        let mut text = Self::OPEN.to_owned();
         for (index, decision) in self.retry_decisions.iter().enumerate() {
             if index > 0 {
                 text.push(',');
             }
             text.push_str(&serde_json::to_string(decision).unwrap_or_default());
         }
-        text.push_str(&close());
+        text.push_str(&self.header.close());
         text
     }
 
@@ -2017,10 +2016,11 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_plan_is_a_whole_document_in_the_published_order_and_healthy() {
+    fn an_empty_plan_is_a_whole_document_with_its_members_in_the_published_order_behind_the_list() {
         let plan = plan(&RetryPolicy::default(), now(), &[]);
         let expected = concat!(
-            r#"{"schema_version":"cavra.go-backend-pilot.rollback-drill-final-reporting-auditor-export-delivery-retry-plan.v1","#,
+            r#"{"retry_decisions":[],"#,
+            r#""schema_version":"cavra.go-backend-pilot.rollback-drill-final-reporting-auditor-export-delivery-retry-plan.v1","#,
             r#""product":"CAVRA","retry_plan_id":"gordackfinalaudretry-1","#,
             r#""generated_at":"2026-01-02T03:04:05.678901Z","generated_by":"ana","alert_level":"healthy","#,
             r#""decision_count":0,"retryable_count":0,"waiting_count":0,"suppressed_count":0,"#,
@@ -2028,7 +2028,7 @@ mod tests {
             r#""backoff_multiplier":2.0,"max_delay_minutes":1440,"max_age_hours":null,"jitter":"none","#,
             r#""unknown_export_count":0,"evidence":{"log_position":7},"#,
             r#""actor":{"actor":"ana","subject":"ana","issuer":"local","groups":[],"repository":null,"#,
-            r#""verified":false},"retry_decisions":[],"#,
+            r#""verified":false},"#,
             r#""controls":["public-safe-fields-only","plan-only-no-redelivery","every-failed-delivery-counted"]}"#,
         );
         assert_eq!(plan.text(), expected);
@@ -2363,7 +2363,7 @@ mod tests {
             prop_assert_eq!(&text, &serde_json::to_string(&one).unwrap());
             let entries: Vec<_> =
                 one.retry_decisions.iter().map(|entry| serde_json::to_string(entry).unwrap()).collect();
-            prop_assert_eq!(&text, &format!("{}{}{}", one.header.open(), entries.join(","), close()));
+            prop_assert_eq!(&text, &format!("{}{}{}", RetryPlan::OPEN, entries.join(","), one.header.close()));
             let value: Value = serde_json::from_str(&text).unwrap();
             prop_assert_eq!(value, serde_json::to_value(&one).unwrap());
         }

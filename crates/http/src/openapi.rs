@@ -254,8 +254,22 @@ fn described_path(path: &str) -> String {
 /// Operations whose answer has an entity tag.
 const CONDITIONAL: [&str; 5] = ["bulkReport", "dashboard", "history", "routeSummary", "routes"];
 
-/// Operations that have a short form of their answer.
-const SHORT: [&str; 2] = ["bulkAcknowledge", "undoBulk"];
+/// Operations that have a short form of their answer, and what that is.
+const SHORT: [(&str, &str); 4] = [
+    ("bulkAcknowledge", LISTS_LEFT_OUT),
+    (
+        "makeRetryPlan",
+        "`return=minimal` leaves out the plan; it can be asked for by its id.",
+    ),
+    (
+        "recordArchiveHealth",
+        "`return=minimal` leaves out the report; it can be asked for by its id.",
+    ),
+    ("undoBulk", LISTS_LEFT_OUT),
+];
+
+const LISTS_LEFT_OUT: &str =
+    "`return=minimal` leaves out the lists of acknowledgements and of evidence records.";
 
 /// The header fields that an operation heeds.
 fn headers(operation: &Operation) -> Vec<Value> {
@@ -267,9 +281,7 @@ fn headers(operation: &Operation) -> Vec<Value> {
             24 hours. Answers that are problems, and those of dry runs, are not kept.";
         fields.push(field("Idempotency-Key", description, key));
     }
-    if SHORT.contains(&operation.id) {
-        let description =
-            "`return=minimal` leaves out the lists of acknowledgements and of evidence records.";
+    if let Some((_, description)) = SHORT.iter().find(|(id, _)| *id == operation.id) {
         fields.push(field(
             "Prefer",
             description,

@@ -120,8 +120,9 @@ pub struct PackageAnswer {
 /// The answer of `POST .../delivery-retry-plan`; it is streamed, so this type only describes it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PlanAnswer {
-    /// The plan.
-    plan: RetryPlan,
+    /// The plan; left out with `Prefer: return=minimal`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<RetryPlan>,
     /// Its evidence record: with the plan, or, when that has many decisions, with its summary, size and digest.
     metadata: Map<String, Value>,
     /// Who made it.
@@ -131,8 +132,9 @@ pub struct PlanAnswer {
 /// The answer of archive health; it is streamed, so this type only describes it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct HealthAnswer {
-    /// The report.
-    health: ArchiveHealth,
+    /// The report; left out with `Prefer: return=minimal`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<ArchiveHealth>,
     /// Its evidence record: with the report, or, when that has many alerts, with its summary, size and digest. Null
     /// when nothing was stored.
     metadata: Option<Map<String, Value>>,
@@ -493,7 +495,7 @@ pub(crate) static TABLE: &[Operation] = &[
         query: schema::<wire::ArchiveHealthQuery>,
         body: Body::None,
         output: Output::Json(schema::<HealthAnswer>),
-        problems: &[Code::NotPublicSafe],
+        problems: &[Code::NotPublicSafe, Code::UnknownReference],
         handler: || web::get().to(release::archive_health),
     },
     Operation {

@@ -26,7 +26,8 @@ pub trait ReadReleases {
     /// Every delivery of every export to every provider, by export, then provider, then time.
     fn visit_deliveries(&self, visit: &mut dyn FnMut(DeliveryAttempt) -> Visit) -> Result<(), StorageError>;
     /// Every verified export with its archive references, newest first, then every export that is unknown or not
-    /// verified and has references; only what names `release`, if one is given.
+    /// verified and has references, with one of them after the other; only what names `release`, if one is given. Of many
+    /// references to a verified export it has those that its judgement needs.
     fn visit_custody(
         &self,
         release: Option<&Text>,

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use cavra_app::as_of::AsOf;
 use cavra_app::bulk::BulkSelection;
 use cavra_app::package::StoredDocument;
-use cavra_app::release::{ArchivedExport, ELEMENTS_IN_RECORD, Exported, HealthReport, MakeExport};
+use cavra_app::release::{ArchivedExport, ELEMENTS_IN_RECORD, Exported, MakeExport};
 use cavra_app::{AppError, Settings};
 use cavra_domain::acknowledgement::AckState;
 use cavra_domain::archive::{ArchiveReferenceTerms, HealthPolicy, NewArchiveReference};
@@ -95,14 +96,15 @@ fn plan(service: &Service) -> Value {
 }
 
 fn health(service: &Service) -> Value {
-    match service
+    health_as_of(service, None)
+}
+
+fn health_as_of(service: &Service, as_of: Option<AsOf>) -> Value {
+    let text = service
         .app
-        .archive_health(&HealthPolicy::default(), &ana(), false)
-        .unwrap()
-    {
-        HealthReport::Unstored(text) => serde_json::from_slice(&text.whole(&service.app).unwrap()).unwrap(),
-        HealthReport::Stored(stored) => document(service, &stored),
-    }
+        .archive_health(&HealthPolicy::default(), &ana(), as_of)
+        .unwrap();
+    serde_json::from_slice(&text.whole(&service.app).unwrap()).unwrap()
 }
 
 fn export_id(exported: &Exported) -> String {
@@ -580,13 +582,10 @@ fn a_large_plan_and_a_large_report_are_whole_beside_their_records() {
     let count = ELEMENTS_IN_RECORD + 700;
     take(&service.app, &many_exports(count)).unwrap();
     let stored_plan = service.app.retry_plan(&RetryPolicy::default(), &ana()).unwrap();
-    let HealthReport::Stored(stored_health) = service
+    let stored_health = service
         .app
-        .archive_health(&HealthPolicy::default(), &ana(), true)
-        .unwrap()
-    else {
-        panic!("it was to be stored")
-    };
+        .record_archive_health(&HealthPolicy::default(), &ana())
+        .unwrap();
     for (stored, list, omitted, summary) in [
         (
             &stored_plan,
@@ -697,6 +696,74 @@ fn archive_health_goes_from_critical_over_two_warnings_to_healthy() {
     assert_eq!(alerts_now(&service), 0);
 }
 
+/// A report without its id, which is drawn for each.
+fn without_id(mut health: Value) -> Value {
+    health.as_object_mut().unwrap().shift_remove("health_id").unwrap();
+    health
+}
+
+#[test]
+fn health_as_of_an_earlier_moment_is_what_was_answered_then() {
+    let service = Service::empty();
+    let mut moments = Vec::new();
+    let mut look = |service: &Service| {
+        let seen = without_id(health(service));
+        moments.push((position(&service.app), service.app.now(), seen));
+        service.clock.forward(7);
+    };
+    take(&service.app, &many_routes(2)).unwrap();
+    look(&service);
+    package(&service.app, deliver(), Cycles::Current);
+    let exported = make(&service, "REL-1", None).unwrap();
+    look(&service);
+    let archived = || ArchivedExport {
+        export_id: None,
+        release_record_ref: Some(text("REL-1")),
+    };
+    let hash = exported.export["export_hash"].as_str().unwrap();
+    for (hash, until) in [
+        ("", ""),
+        (hash, "2033-01-01T00:00:00Z"),
+        (hash, "2032-01-01T00:00:00Z"),
+    ] {
+        service
+            .app
+            .record_archive_reference(archived(), reference(hash, until))
+            .unwrap();
+        look(&service);
+    }
+    // More alerts than a record holds, which go another way; and some that time alone brings.
+    take(&service.app, &many_exports(ELEMENTS_IN_RECORD + 1)).unwrap();
+    look(&service);
+    service.clock.forward(8 * 366 * 24 * 60);
+    look(&service);
+    let levels: Vec<_> = moments.iter().map(|(_, _, seen)| &seen["alert_level"]).collect();
+    assert_eq!(
+        levels,
+        [
+            "healthy", "critical", "warning", "healthy", "critical", "critical", "critical"
+        ]
+    );
+    let kinds = |seen: &Value| seen["alert_counts"].clone();
+    assert_ne!(kinds(&moments[5].2), kinds(&moments[6].2));
+    let before = position(&service.app);
+    for (position, at, seen) in &moments {
+        assert_eq!(&without_id(health_as_of(&service, Some(AsOf::Time(*at)))), seen);
+        // Of two moments with the same records, a position is that of their newest record's time.
+        if seen["generated_at"] != json!(moments[6].1) {
+            let again = without_id(health_as_of(&service, Some(AsOf::Position(*position))));
+            assert_eq!(again["alerts"], seen["alerts"]);
+            assert_eq!(again["evidence"], json!({ "log_position": position }));
+        }
+    }
+    assert_eq!(position(&service.app), before, "looking writes nothing");
+    let ahead = AsOf::Time(service.app.now().plus_minutes(1));
+    let refused = service
+        .app
+        .archive_health(&HealthPolicy::default(), &ana(), Some(ahead));
+    assert!(matches!(refused, Err(AppError::Ahead(_))));
+}
+
 #[test]
 fn a_reference_is_bound_to_the_named_the_newest_of_the_release_or_the_newest_verified_export() {
     let service = Service::empty();
@@ -781,13 +848,10 @@ fn a_report_that_is_not_to_be_stored_writes_nothing_and_a_stored_one_is_given_ag
     let before = position(&service.app);
     let looked = health(&service);
     assert_eq!(position(&service.app), before);
-    let HealthReport::Stored(stored) = service
+    let stored = service
         .app
-        .archive_health(&HealthPolicy::default(), &ana(), true)
-        .unwrap()
-    else {
-        panic!("it was to be stored")
-    };
+        .record_archive_health(&HealthPolicy::default(), &ana())
+        .unwrap();
     assert_eq!(position(&service.app), before + 1);
     let kept = document(&service, &stored);
     assert_eq!(

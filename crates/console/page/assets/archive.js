@@ -10,10 +10,10 @@ const REFERENCE = `${AD}/final-reporting-immutable-archive-reference`;
 
 async function load(ctx, signal, update) {
   if (ctx.sample) { update({}); return; }
-  const seen = ctx.asOf ? 'Custody is judged as it is now: an earlier judgement is in the history, where somebody stored it.' : barred(ctx, 'archive.health.read');
+  const seen = barred(ctx, 'archive.health.read');
   // Looking stores nothing; storing is a button of its own.
-  const health = ctx.asOf || (seen && !ctx.away) ? null : (await ctx.api.get(HEALTH, { persist: false }, signal)).health;
-  if (health) told(health);
+  const health = seen && !ctx.away ? null : (await ctx.read(HEALTH, { persist: false }, signal)).health;
+  if (health && !ctx.asOf) told(health);
   update({ health, seen });
   const references = await ctx.read(B, { metadata_kind: KIND.reference, limit: 100 }, signal);
   update({ references: references.items, total: references.total });
@@ -66,7 +66,7 @@ function store(ctx) {
   });
 }
 
-function healthCard(health) {
+function healthCard(health, asOf) {
   const alerts = health.alerts || [];
   const columns = ['Severity', 'What is wrong', 'Export', 'What to do'].map((name) => ({ name }));
   const rows = alerts.slice(0, 300).map((alert, index) => ({ key: alert.fingerprint || index, cells: [
@@ -75,7 +75,7 @@ function healthCard(health) {
   ] }));
   return h('section', { class: 'stack', 'aria-label': 'Archive Health' },
     h('div', { class: `verdict is-${health.alert_level}` }, icon(health.alert_level), h('div', {}, h('p', {}, health.alert_level === 'healthy' ? 'Every verified export is kept as it should be.' : `${many(health.alert_count, 'alert')} about ${many(health.checked_export_count, 'verified export')}.`),
-      h('p', { class: 'quiet' }, `${number(health.archived_export_count)} of ${number(health.checked_export_count)} have an archive reference. Judged now; nothing was stored by looking.`))),
+      h('p', { class: 'quiet' }, `${number(health.archived_export_count)} of ${number(health.checked_export_count)} have an archive reference. Judged ${asOf ? 'as of then' : 'now'}; nothing was stored by looking.`))),
     table('Alerts, each with what to do', columns, rows, { empty: empty('No alert', h('p', {}, 'Hash, retention and legal hold of every verified export are as the policy asks.')) }),
     rest(alerts, 300, `${health.health_id}-alerts.json`));
 }
@@ -90,7 +90,7 @@ function render(ctx, data) {
     ] };
   });
   return h('div', { class: 'stack' },
-    data.health ? healthCard(data.health) : h('div', { class: 'note' }, icon('warning'), h('p', {}, data.seen, ' ', ctx.asOf ? h('a', { href: `#/history?${new URLSearchParams({ kind: KIND.health })}` }, 'Stored reports of then') : null)),
+    data.health ? healthCard(data.health, ctx.asOf) : h('div', { class: 'note' }, icon('warning'), h('p', {}, data.seen)),
     h('section', { class: 'stack', 'aria-label': 'Archive references' }, h('h2', {}, data.references ? many(data.total, 'archive reference') : 'Archive references'),
       data.references ? table('Archive references, newest first', ['Release', 'Archived', 'Where', 'SHA-256', 'Kept until', 'Legal hold'].map((name) => ({ name })), rows, { empty: empty('No reference has been recorded yet') }) : waiting()));
 }

@@ -70,6 +70,11 @@ impl ReferenceFacts {
         self.archived_at.min(self.recorded_at)
     }
 
+    /// Where it stands among the references of its export.
+    fn place(&self) -> (Timestamp, u64) {
+        (self.effective_at(), self.position)
+    }
+
     fn hash(&self) -> ArchiveHash {
         ArchiveHash::parse(self.archive_hash.as_str())
     }
@@ -145,7 +150,7 @@ fn days(days: u32) -> i64 {
     i64::from(days).saturating_mul(MICROS_PER_DAY)
 }
 
-/// One export, or an id that references name and nobody knows, with all references that name it: the unit of
+/// One export, or an id that references name and nobody knows, with the references that name it: the unit of
 /// judging.
 #[derive(Debug, Clone, Copy)]
 pub struct Custody<'a> {
@@ -153,7 +158,8 @@ pub struct Custody<'a> {
     pub export_id: &'a ExportId,
     /// The export; none when it is not known.
     pub export: Option<&'a ExportFacts>,
-    /// Its references, all of them, in any order.
+    /// Its references in any order: all of them, or of a verified export what is [`essential`] of them. References to
+    /// any other export are judged each by itself, so they may come one by one.
     pub references: &'a [ReferenceFacts],
 }
 
@@ -166,15 +172,17 @@ impl<'a> Custody<'a> {
 
     /// The references, oldest first.
     fn in_order(&self) -> Vec<&'a ReferenceFacts> {
-        let mut references: Vec<_> = self.references.iter().collect();
-        references.sort_by(|a, b| {
-            let key = |facts: &ReferenceFacts| (facts.effective_at(), facts.position);
-            key(a)
-                .cmp(&key(b))
-                .then_with(|| a.reference_id.cmp(&b.reference_id))
-        });
-        references
+        oldest_first(self.references.iter().collect())
     }
+}
+
+fn oldest_first(mut references: Vec<&ReferenceFacts>) -> Vec<&ReferenceFacts> {
+    references.sort_by(|a, b| {
+        a.place()
+            .cmp(&b.place())
+            .then_with(|| a.reference_id.cmp(&b.reference_id))
+    });
+    references
 }
 
 /// Everything that is, was or will be wrong with the keeping of one export, as of `now`: in the order of
@@ -403,81 +411,156 @@ fn newest_in_conflict<'a>(references: &[&'a ReferenceFacts]) -> Option<&'a Refer
     }
     let mut said = Said::default();
     let mut newest = None;
-    for reference in references {
-        if said.contradicted_by(reference) {
+    for (index, reference) in references.iter().enumerate() {
+        if !said.contradicted_by(index, reference).is_empty() {
             newest = Some(*reference);
         }
     }
     newest
 }
 
-/// What references have said so far, as far as a later one can contradict it.
+/// What references have said so far, as far as a later one can contradict it, and which of them said it: references are
+/// numbered as they come.
 ///
 /// Two references contradict each other when they give different digests of one algorithm, or when they name one
 /// object and the later one gives an earlier retention date or no legal hold any more: an immutable archive can
 /// only extend. What was not said before, or is not said again, contradicts nothing.
 #[derive(Default)]
 struct Said<'a> {
-    digests: BTreeMap<&'static str, BTreeSet<String>>,
-    /// The longest retention of each object, and whether it was held.
-    objects: BTreeMap<(String, &'a str), (Option<Timestamp>, bool)>,
+    /// Of each algorithm the first two digests that differ: with two, every further one contradicts one of them.
+    digests: BTreeMap<&'static str, Vec<(String, usize)>>,
+    objects: BTreeMap<(String, &'a str), Claims>,
+}
+
+/// What was said of one object.
+#[derive(Default)]
+struct Claims {
+    longest: Option<(Timestamp, usize)>,
+    held: Option<usize>,
 }
 
 impl<'a> Said<'a> {
-    /// Takes a later reference; whether it contradicts one before.
-    fn contradicted_by(&mut self, reference: &'a ReferenceFacts) -> bool {
-        let mut contradicts = false;
+    /// Takes a later reference; gives which of those before it contradicts.
+    fn contradicted_by(&mut self, index: usize, reference: &'a ReferenceFacts) -> Vec<usize> {
+        let mut contradicted = Vec::new();
         if let Some((algorithm, digest)) = reference.hash().parts() {
             let known = self.digests.entry(algorithm).or_default();
-            known.insert(digest);
-            contradicts |= known.len() > 1;
+            let others = known.iter().filter(|(other, _)| *other != digest);
+            contradicted.extend(others.map(|(_, index)| *index));
+            if known.len() < 2 && known.iter().all(|(other, _)| *other != digest) {
+                known.push((digest, index));
+            }
         }
         if let Some(object) = reference.object() {
-            let (longest, held) = self.objects.entry(object).or_default();
+            let claims = self.objects.entry(object).or_default();
             if let Retention::Until(until) = reference.retention() {
-                contradicts |= longest.is_some_and(|longest| until < longest);
-                *longest = (*longest).max(Some(until));
+                match claims.longest {
+                    Some((longest, by)) if until < longest => contradicted.push(by),
+                    Some((longest, _)) if until == longest => {}
+                    _ => claims.longest = Some((until, index)),
+                }
             }
-            contradicts |= *held && !reference.legal_hold;
-            *held |= reference.legal_hold;
+            match claims.held {
+                Some(by) if !reference.legal_hold => contradicted.push(by),
+                None if reference.legal_hold => claims.held = Some(index),
+                _ => {}
+            }
         }
-        contradicts
-    }
-
-    /// Whether references before these, none of which contradicts another one, could add nothing to what a later
-    /// reference may contradict: each of its claims was made before. Of references in harmony the latest one with a
-    /// claim has the digest, the longest retention, and the hold if there ever was one.
-    fn decides(&self, later: &ReferenceFacts) -> bool {
-        let digest = later
-            .hash()
-            .parts()
-            .is_none_or(|(algorithm, _)| self.digests.contains_key(algorithm));
-        let object = later.object().is_none_or(|object| {
-            self.objects.get(&object).is_some_and(|(longest, _)| {
-                longest.is_some() || !matches!(later.retention(), Retention::Until(_))
-            })
-        });
-        digest && object
+        contradicted
     }
 }
 
-/// The standing of an export's custody, and its newest references.
+/// Of the references to a verified export, those without which a judgement of all of them, and of later ones, would be
+/// another one: the newest, the newest that contradicts another one with those that it contradicts, and who made each
+/// claim that a later one can contradict. They grow with the objects that are named, not with the references.
+pub fn essential(references: Vec<ReferenceFacts>) -> Vec<ReferenceFacts> {
+    let mut needed = BTreeSet::new();
+    {
+        let in_order = oldest_first(references.iter().collect());
+        let mut said = Said::default();
+        let mut conflict = Vec::new();
+        for (index, reference) in in_order.iter().enumerate() {
+            let contradicted = said.contradicted_by(index, reference);
+            if !contradicted.is_empty() {
+                conflict = contradicted;
+                conflict.push(index);
+            }
+        }
+        let mut indexes = conflict;
+        indexes.extend(in_order.len().checked_sub(1));
+        indexes.extend(said.digests.values().flatten().map(|(_, index)| *index));
+        for claims in said.objects.values() {
+            indexes.extend(claims.longest.map(|(_, index)| index));
+            indexes.extend(claims.held);
+        }
+        let named = |index: usize| in_order.get(index).map(|facts| facts.reference_id.clone());
+        needed.extend(indexes.into_iter().filter_map(named));
+    }
+    let mut essential = references;
+    essential.retain(|facts| needed.contains(&facts.reference_id));
+    essential
+}
+
+/// References on one side of the place of another one, closest to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Beside<'a> {
+    /// In any order; all of that side, or as many as are worth a look.
+    pub references: &'a [ReferenceFacts],
+    /// Whether these are all of that side.
+    pub all: bool,
+}
+
+impl Beside<'_> {
+    /// Whether no other reference of that side matters for what some of these say.
+    fn says(&self, what: impl Fn(&ReferenceFacts) -> bool) -> bool {
+        self.all || self.references.iter().any(what)
+    }
+}
+
+/// The standing of an export's custody, and the references around the place of one that comes.
 #[derive(Debug, Clone, Copy)]
 pub struct CustodySoFar<'a> {
     /// The export, if it is known.
     pub export: Option<&'a ExportFacts>,
     /// The standing with all references so far, under the same policy.
     pub standing: CustodyStanding,
-    /// The newest references, in any order; all of them, or as many as are worth a look.
-    pub newest: &'a [ReferenceFacts],
-    /// Whether these are all.
-    pub all: bool,
+    /// The newest reference so far; none when there is none.
+    pub newest: Option<&'a ReferenceFacts>,
+    /// References before the place of the one that comes.
+    pub before: Beside<'a>,
+    /// References behind it; none when it is the newest.
+    pub behind: Beside<'a>,
 }
 
-/// The standing after one more reference, when that follows from the newest ones: as [`standing`] over all of them.
-/// `None` when it does not, because the reference is not the newest or speaks of what only older ones speak of.
+impl CustodySoFar<'_> {
+    /// Whether of references that are in harmony only those beside it can be contradicted by this one, or contradict
+    /// it. In harmony all digests of an algorithm are equal, and for one object neither date nor hold ever goes back: so
+    /// one digest speaks for all, and the closest date and hold of each side for that side.
+    fn decides(&self, reference: &ReferenceFacts) -> bool {
+        let (before, behind) = (&self.before, &self.behind);
+        let digest = reference.hash().parts().is_none_or(|(algorithm, _)| {
+            let same =
+                |facts: &ReferenceFacts| facts.hash().parts().is_some_and(|(known, _)| known == algorithm);
+            before.references.iter().chain(behind.references).any(same) || (before.all && behind.all)
+        });
+        let object = reference.object().is_none_or(|object| {
+            let same = |facts: &ReferenceFacts| facts.object().is_some_and(|known| known == object);
+            let dated =
+                |facts: &ReferenceFacts| same(facts) && matches!(facts.retention(), Retention::Until(_));
+            let date = !matches!(reference.retention(), Retention::Until(_))
+                || (before.says(dated) && behind.says(dated));
+            // A hold is contradicted by a later reference without one, a missing hold by an earlier one with.
+            let hold = if reference.legal_hold { behind } else { before };
+            date && hold.says(same)
+        });
+        digest && object
+    }
+}
+
+/// The standing after one more reference, when that follows from those beside its place: as [`standing`] over all of
+/// them. `None` when it does not, because the reference speaks of what none of these speaks of.
 ///
-/// Of an export's references most say of one object what the one before said, and then the number of the others does
+/// Of an export's references most say of one object what those beside them say, and then the number of the others does
 /// not matter.
 pub fn standing_with(
     so_far: &CustodySoFar<'_>,
@@ -495,29 +578,24 @@ pub fn standing_with(
         Some(export) if !export.verified => return Some(one_more(true)),
         Some(export) => export,
     };
-    let custody = Custody {
-        export_id: &export.export_id,
-        export: Some(export),
-        references: so_far.newest,
+    let previous = so_far.newest?;
+    // Beside what was wrong with the newest reference there is at most one lasting alert: a conflict. It stays, for two
+    // references that contradict each other do so whatever comes in between.
+    let conflict = before.lasting_alerts > standing_of(judge(export, previous, policy)).lasting_alerts || {
+        let mut around: Vec<_> = so_far.before.references.iter().collect();
+        around.extend(so_far.behind.references);
+        around.push(reference);
+        newest_in_conflict(&oldest_first(around)).is_some()
     };
-    let newest = custody.in_order();
-    let place = |facts: &ReferenceFacts| (facts.effective_at(), facts.position);
-    let previous = newest.last()?;
-    if place(previous) >= place(reference) {
+    if !conflict && !so_far.decides(reference) {
         return None;
     }
-    // Beside what was wrong with the newest reference there is at most one lasting alert: a conflict.
-    let conflict = before.lasting_alerts > standing_of(judge(export, previous, policy)).lasting_alerts;
-    let mut said = Said::default();
-    for earlier in &newest {
-        said.contradicted_by(earlier);
-    }
-    let decided = conflict || so_far.all || said.decides(reference);
-    let conflict = conflict || said.contradicted_by(reference);
-    if !decided && !conflict {
-        return None;
-    }
-    let now = standing_of(judge(export, reference, policy));
+    let newest = if previous.place() < reference.place() {
+        reference
+    } else {
+        previous
+    };
+    let now = standing_of(judge(export, newest, policy));
     Some(CustodyStanding {
         lasting_alerts: now.lasting_alerts + u64::from(conflict),
         ..now
@@ -1231,31 +1309,40 @@ mod tests {
         }
     }
 
-    /// The standing after the references in their order in the log, one at a time, with a look at the newest few; and
-    /// how often that was enough.
+    /// The standing after the references in their order in the log, one at a time, with a look at a few on each side of
+    /// it; and how often that was enough.
     fn followed(kept: &Kept, policy: &HealthPolicy, few: usize) -> (CustodyStanding, usize) {
-        let mut before: Vec<ReferenceFacts> = Vec::new();
+        let mut known: Vec<ReferenceFacts> = Vec::new();
         let mut enough = 0;
         let mut now = standing(&whole(kept, &[]), policy);
         for reference in &kept.references {
-            let mut newest: Vec<_> = whole(kept, &before)
-                .in_order()
-                .into_iter()
-                .rev()
-                .take(few)
-                .cloned()
-                .collect();
-            newest.reverse();
+            let in_order = whole(kept, &known).in_order();
+            let (before, behind): (Vec<_>, Vec<_>) = in_order
+                .iter()
+                .copied()
+                .partition(|other| other.place() < reference.place());
+            let closest = |side: &mut dyn Iterator<Item = &ReferenceFacts>| -> Vec<ReferenceFacts> {
+                side.take(few).cloned().collect()
+            };
+            let closest_before = closest(&mut before.iter().rev().copied());
+            let closest_behind = closest(&mut behind.iter().copied());
             let so_far = CustodySoFar {
                 export: kept.export.as_ref(),
                 standing: now,
-                all: newest.len() == before.len(),
-                newest: &newest,
+                newest: in_order.last().copied(),
+                before: Beside {
+                    references: &closest_before,
+                    all: before.len() <= few,
+                },
+                behind: Beside {
+                    references: &closest_behind,
+                    all: behind.len() <= few,
+                },
             };
             let next = standing_with(&so_far, reference, policy);
-            before.push(reference.clone());
+            known.push(reference.clone());
             enough += usize::from(next.is_some());
-            now = next.unwrap_or_else(|| standing(&whole(kept, &before), policy));
+            now = next.unwrap_or_else(|| standing(&whole(kept, &known), policy));
         }
         (now, enough)
     }
@@ -1279,7 +1366,63 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_reference_out_of_order_is_decided_by_those_beside_its_place() {
+        let mut kept = Kept::of((1..=50).map(|number| ReferenceFacts {
+            archive_ref: text("worm://bucket/object"),
+            ..reference(number)
+        }));
+        // Recorded last, archived in the middle.
+        let late = |number: u64, change: &dyn Fn(&mut ReferenceFacts)| {
+            let mut facts = ReferenceFacts {
+                position: number,
+                ..kept.references[24].clone()
+            };
+            change(&mut facts);
+            facts
+        };
+        let same = late(51, &|_| {});
+        let shorter = late(52, &|facts| facts.retention_until = text("2027-01-01T00:00:00Z"));
+        let other = late(52, &|facts| facts.archive_ref = text("another"));
+        for (last, enough, conflicts) in [(shorter, 51, 1), (other, 50, 0)] {
+            kept.references.truncate(50);
+            kept.references.extend([same.clone(), last]);
+            let found = followed(&kept, &HealthPolicy::default(), 1);
+            let all = standing(&kept.custody(), &HealthPolicy::default());
+            assert_eq!(found, (all, enough));
+            assert_eq!(all.lasting_alerts, conflicts);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_essential_of_references_is_judged_as_all_of_them_also_with_later_ones(
+            kept in any_kept(), policy in any_policy(), now in any_time(), split in any::<prop::sample::Index>(),
+        ) {
+            let mut kept = kept;
+            if let Some(export) = &mut kept.export {
+                export.verified = true;
+            }
+            prop_assume!(kept.export.is_some());
+            for (number, reference) in (1..).zip(&mut kept.references) {
+                reference.reference_id = ArchiveReferenceId::parse(&format!("r-{number}")).unwrap();
+                reference.position = number;
+            }
+            let all = kept.clone();
+            let mut in_order: Vec<_> = all.custody().in_order().into_iter().cloned().collect();
+            let later = in_order.split_off(split.index(in_order.len() + 1));
+            let objects: BTreeSet<_> = in_order.iter().filter_map(ReferenceFacts::object).collect();
+            let most = 2 * objects.len() + 2 * 3 + 5 + 1;
+            kept.references = essential(in_order);
+            prop_assert!(kept.references.len() <= most);
+            kept.references.extend(later);
+            prop_assert_eq!(
+                assess(&kept.custody(), &policy, now),
+                assess(&all.custody(), &policy, now)
+            );
+            prop_assert_eq!(standing(&kept.custody(), &policy), standing(&all.custody(), &policy));
+        }
+
         #[test]
         fn following_references_one_by_one_gives_the_standing_over_all_of_them(
             kept in any_kept(),

@@ -1,8 +1,9 @@
 //! The archive health report (contract wire 1.13).
 //!
 //! A report may hold 100,000 alerts and more, so it can be written in pieces, like an audit package:
-//! [`ArchiveHealthHeader::open`], one [`ArchiveAlert`] after the other with commas between them, [`close`]. The
-//! pieces, joined, are one JSON object. What depends on all alerts stands in front of them.
+//! [`ArchiveHealth::OPEN`], one [`ArchiveAlert`] after the other with commas between them,
+//! [`ArchiveHealthHeader::close`]. The pieces, joined, are one JSON object. What depends on all alerts stands behind
+//! them, so that the text can be digested and stored while it is made.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -245,13 +246,12 @@ impl ArchiveHealthHeader {
         }
     }
 
-    /// The beginning of the report's text: every member but the alerts, and the opening of their list.
-    pub fn open(&self) -> String {
+    /// The end of the report's text: the end of the list of alerts, and every other member.
+    pub fn close(&self) -> String {
         // A struct of texts and numbers always serialises.
-        let mut text = serde_json::to_string(self).unwrap_or_default();
-        text.pop();
-        text.push_str(",\"alerts\":[");
-        text
+        let mut members = serde_json::to_string(self).unwrap_or_default();
+        members.replace_range(..members.len().min(1), "],");
+        members
     }
 
     /// The evidence record of a report that is kept elsewhere: all but its alerts, how many are left out, and digest
@@ -291,33 +291,31 @@ impl ArchiveHealthHeader {
     }
 }
 
-/// The end of the report's text.
-pub const fn close() -> &'static str {
-    "]}"
-}
-
 /// A whole report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(title = "ArchiveHealth")]
 pub struct ArchiveHealth {
+    /// The alerts.
+    pub alerts: Vec<ArchiveAlert>,
     /// Everything but the alerts.
     #[serde(flatten)]
     pub header: ArchiveHealthHeader,
-    /// The alerts.
-    pub alerts: Vec<ArchiveAlert>,
 }
 
 impl ArchiveHealth {
+    /// The beginning of every report's text, up to the list of alerts.
+    pub const OPEN: &'static str = "{\"alerts\":[";
+
     /// The report's text; the same bytes as its pieces, joined.
     pub fn text(&self) -> String {
-        let mut text = self.header.open();
+        let mut text = Self::OPEN.to_owned();
         for (index, alert) in self.alerts.iter().enumerate() {
             if index > 0 {
                 text.push(',');
             }
             text.push_str(&serde_json::to_string(alert).unwrap_or_default());
         }
-        text.push_str(close());
+        text.push_str(&self.header.close());
         text
     }
 
@@ -486,14 +484,18 @@ mod tests {
     }
 
     #[test]
-    fn the_report_has_the_published_members_in_the_published_order_and_the_alerts_last() {
+    fn the_report_has_the_published_members_in_the_published_order_behind_the_alerts() {
         let mut kept = Kept::of([reference(1)]);
         kept.references[0].retention_until = Text::empty();
         let report = default_report(&[kept]);
         let remedy = ArchiveAlertKind::RetentionUntilMissing.remedy();
         let expected = format!(
             concat!(
-                r#"{{"schema_version":"cavra.go-backend-pilot.rollback-drill-final-reporting-archive-reference-health.v1","#,
+                r#"{{"alerts":[{{"#,
+                r#""alert_id":"retention_until_missing","severity":"warning","export_id":"e-1","reference_id":"r-1","#,
+                r#""release_record_ref":"REL-2026-01","message":"{message}","fingerprint":"{fingerprint}","#,
+                r#""since":"2026-01-03T03:04:05.678901Z","remedy":"{remedy}"}}],"#,
+                r#""schema_version":"cavra.go-backend-pilot.rollback-drill-final-reporting-archive-reference-health.v1","#,
                 r#""product":"CAVRA","health_id":"gordackfinalarchivehealth-1","#,
                 r#""generated_at":"2026-01-12T03:04:05.678901Z","generated_by":"ana","alert_level":"warning","#,
                 r#""checked_export_count":1,"archived_export_count":1,"missing_archive_reference_count":0,"#,
@@ -508,10 +510,7 @@ mod tests {
                 r#""require_legal_hold":false,"release_record_ref":null}},"evidence":{{"log_position":42}},"#,
                 r#""actor":{{"actor":"ana","subject":"ana","issuer":"local","groups":[],"repository":null,"#,
                 r#""verified":false}},"recommended_actions":["{remedy}"],"controls":["public-safe-fields-only","#,
-                r#""every-verified-export-judged","archive-observed-hash-only"],"alerts":[{{"#,
-                r#""alert_id":"retention_until_missing","severity":"warning","export_id":"e-1","reference_id":"r-1","#,
-                r#""release_record_ref":"REL-2026-01","message":"{message}","fingerprint":"{fingerprint}","#,
-                r#""since":"2026-01-03T03:04:05.678901Z","remedy":"{remedy}"}}]}}"#,
+                r#""every-verified-export-judged","archive-observed-hash-only"]}}"#,
             ),
             message = ArchiveAlertKind::RetentionUntilMissing.message(),
             fingerprint = report.alerts[0].fingerprint,

@@ -127,7 +127,7 @@ pub(crate) async fn create_package(
         }
         return Ok(response);
     }
-    let text = app.made_text(&made?);
+    let text = app.made_text(&made?, false);
     Ok(HttpResponse::Ok()
         .content_type("application/json")
         .streaming(pieces(app, text)))

@@ -117,20 +117,20 @@ impl GivenBefore {
     pub(crate) async fn respond(self, app: &web::Data<App>, minimal: bool) -> Answer<HttpResponse> {
         let given = self.0;
         // The request was looked up; what is read now is the answer.
-        let text = match web::block({
+        let (text, short) = match web::block({
             let app = App::clone(app);
             move || app.given_text(&given, minimal)
         })
         .await
         {
-            Ok(text) => text.map_err(Problem::from)?,
+            Ok(given) => given.map_err(Problem::from)?,
             Err(_) => return Err(Problem::new(Code::Internal, "the operation failed inside").into()),
         };
         let mut response = HttpResponse::Ok();
         response
             .insert_header((REPLAYED, "true"))
             .insert_header((KEY_EXPIRES, given.expires_at.to_string()));
-        if minimal && given.reference.is_some() {
+        if short {
             response.insert_header((PREFERENCE_APPLIED, "return=minimal"));
         }
         Ok(response

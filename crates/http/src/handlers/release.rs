@@ -4,18 +4,23 @@ use actix_web::http::header::HeaderName;
 use actix_web::{HttpRequest, HttpResponse, web};
 use cavra_app::App;
 use cavra_app::package::StoredDocument;
-use cavra_app::release::{ArchiveReferenceRecorded, DeliveryRecorded, Exported, HealthReport};
+use cavra_app::release::{ArchiveReferenceRecorded, DeliveryRecorded, Exported};
 use cavra_domain::id::{ArchiveHealthId, ExportId, RetryPlanId};
 use cavra_rbac::{Permission, Scope};
 
 use super::{Answer, pieces, run};
 use crate::authenticate::lacks;
-use crate::error::Problem;
+use crate::context::{Minimal, PREFERENCE_APPLIED};
+use crate::error::{Code, Problem};
 use crate::extract::{Json, Permitted, Query};
 use crate::wire::{
     ArchiveHealthBody, ArchiveHealthQuery, ArchiveReferenceBody, DeliveryBody, ExportBody, NoQuery,
     RetryPlanBody,
 };
+
+/// What is said about storing a report of an earlier state.
+const ONLY_SEEN: &str =
+    "is for looking: a report of an earlier state is not stored; leave out `persist=true`";
 
 /// What a browser says about where a request comes from (Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -58,17 +63,13 @@ pub(crate) async fn record_delivery(
 pub(crate) async fn make_retry_plan(
     app: web::Data<App>,
     Permitted(caller): Permitted,
+    Minimal(minimal): Minimal,
     Query(NoQuery {}): Query<NoQuery>,
     Json(body): Json<RetryPlanBody>,
 ) -> Answer<HttpResponse> {
     let (policy, actor) = body.command(caller)?;
     let plan = run(&app, move |app| app.retry_plan(&policy, &actor)).await?;
-    let after = format!(
-        ",\"metadata\":{},\"actor\":{}}}",
-        serde_json::to_string(&plan.metadata)?,
-        serde_json::to_string(&plan.actor)?
-    );
-    Ok(whole(app, &plan, "{\"plan\":", after))
+    Ok(made(app, &plan, minimal))
 }
 
 pub(crate) async fn retry_plan(
@@ -79,7 +80,7 @@ pub(crate) async fn retry_plan(
 ) -> Answer<HttpResponse> {
     let id = RetryPlanId::parse(&retry_plan_id).map_err(Problem::from)?;
     let plan = run(&app, move |app| app.stored_retry_plan(&id)).await?;
-    Ok(whole(app, &plan, "", String::new()))
+    Ok(whole(app, &plan))
 }
 
 pub(crate) async fn record_archive_reference(
@@ -105,7 +106,11 @@ pub(crate) async fn archive_health(
     let author = may_record
         .clone()
         .map_or_else(|_| caller.clone(), |grant| caller.clone().using(grant));
+    let as_of = query.as_of()?;
     let ((policy, actor), asked) = query.command(author)?;
+    if as_of.is_some() && asked == Some(true) {
+        return Err(Problem::at(Code::InvalidValue, "as_of", ONLY_SEEN).into());
+    }
     if let (Some(true), Err(denied)) = (asked, &may_record) {
         return Err(lacks(&request, &caller, *denied).into());
     }
@@ -114,20 +119,28 @@ pub(crate) async fn archive_health(
         .headers()
         .get(SEC_FETCH_SITE)
         .is_some_and(|site| site == "cross-site");
-    let persist = asked.unwrap_or(true) && may_record.is_ok() && !foreign;
-    let report = run(&app, move |app| app.archive_health(&policy, &actor, persist)).await?;
-    health_answer(app, report)
+    let persist = as_of.is_none() && asked.unwrap_or(true) && may_record.is_ok() && !foreign;
+    if persist {
+        let report = run(&app, move |app| app.record_archive_health(&policy, &actor)).await?;
+        return Ok(made(app, &report, false));
+    }
+    let text = run(&app, move |app| app.archive_health(&policy, &actor, as_of)).await?;
+    let text = text.between("{\"health\":", ",\"metadata\":null,\"persisted\":false}");
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .streaming(pieces(app, text)))
 }
 
 pub(crate) async fn record_archive_health(
     app: web::Data<App>,
     Permitted(caller): Permitted,
+    Minimal(minimal): Minimal,
     Query(NoQuery {}): Query<NoQuery>,
     Json(body): Json<ArchiveHealthBody>,
 ) -> Answer<HttpResponse> {
     let (policy, actor) = body.command(caller)?;
-    let report = run(&app, move |app| app.archive_health(&policy, &actor, true)).await?;
-    health_answer(app, report)
+    let report = run(&app, move |app| app.record_archive_health(&policy, &actor)).await?;
+    Ok(made(app, &report, minimal))
 }
 
 pub(crate) async fn stored_archive_health(
@@ -138,25 +151,19 @@ pub(crate) async fn stored_archive_health(
 ) -> Answer<HttpResponse> {
     let id = ArchiveHealthId::parse(&health_id).map_err(Problem::from)?;
     let report = run(&app, move |app| app.stored_archive_health(&id)).await?;
-    Ok(whole(app, &report, "", String::new()))
+    Ok(whole(app, &report))
 }
 
-fn health_answer(app: web::Data<App>, report: HealthReport) -> Answer<HttpResponse> {
-    Ok(match report {
-        HealthReport::Stored(stored) => {
-            let after = format!(
-                ",\"metadata\":{},\"persisted\":true}}",
-                serde_json::to_string(&stored.metadata)?
-            );
-            whole(app, &stored, "{\"health\":", after)
-        }
-        HealthReport::Unstored(text) => {
-            let text = text.between("{\"health\":", ",\"metadata\":null,\"persisted\":false}");
-            HttpResponse::Ok()
-                .content_type("application/json")
-                .streaming(pieces(app, text))
-        }
-    })
+/// The answer to whoever had a document made.
+fn made(app: web::Data<App>, document: &StoredDocument, minimal: bool) -> HttpResponse {
+    let text = app.made_text(document, minimal);
+    let mut response = HttpResponse::Ok();
+    if minimal {
+        response.insert_header((PREFERENCE_APPLIED, "return=minimal"));
+    }
+    response
+        .content_type("application/json")
+        .streaming(pieces(app, text))
 }
 
 fn json(body: impl Into<web::Bytes>) -> HttpResponse {
@@ -165,9 +172,9 @@ fn json(body: impl Into<web::Bytes>) -> HttpResponse {
         .body(body.into())
 }
 
-/// A stored document, streamed between two texts.
-fn whole(app: web::Data<App>, document: &StoredDocument, before: &str, after: String) -> HttpResponse {
-    let text = app.document_text(document, before.to_owned(), after);
+/// A stored document, streamed.
+fn whole(app: web::Data<App>, document: &StoredDocument) -> HttpResponse {
+    let text = app.document_text(document, String::new(), String::new());
     HttpResponse::Ok()
         .content_type("application/json")
         .streaming(pieces(app, text))

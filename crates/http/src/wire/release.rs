@@ -1,5 +1,6 @@
 //! Bodies and queries about releases: exports, deliveries, retry plans, archive references, archive health.
 
+use cavra_app::as_of::AsOf;
 use cavra_app::release::{ArchivedExport, MakeExport};
 use cavra_domain::actor::Actor;
 use cavra_domain::archive::{ARCHIVE_REF, HealthPolicy, NOTES, NewArchiveReference};
@@ -13,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Object, author, author_named, given, incomplete, provider, some_text, text};
+use super::{Object, as_of, author, author_named, given, incomplete, provider, some_text, text};
 use crate::error::Problem;
 use crate::extract::Checks;
 
@@ -363,9 +364,11 @@ pub(crate) struct ArchiveHealthQuery {
     release_record_ref: Option<String>,
     /// Who asks; `console` when it is left out. In open local mode it is kept as unverified.
     generated_by: Option<String>,
-    /// Whether the report is stored, which needs `archive.health.record`. Left out: stored if the caller may. A
-    /// request from another site never stores.
+    /// Whether the report is stored, which needs `archive.health.record`. Left out: stored if the caller may, and if
+    /// no `as_of` is given. A request from another site never stores.
     persist: Option<bool>,
+    /// Health as it was: an RFC 3339 time, or a position of the log. Such a report is not stored.
+    as_of: Option<String>,
 }
 
 /// What archive health is asked: by what, by whom.
@@ -398,6 +401,10 @@ impl ArchiveHealthBody {
 }
 
 impl ArchiveHealthQuery {
+    pub(crate) fn as_of(&self) -> Result<Option<AsOf>, Problem> {
+        as_of("as_of", self.as_of.as_ref())
+    }
+
     /// The command, and what the request says about storing the report.
     pub(crate) fn command(self, caller: Caller) -> Result<(HealthCommand, Option<bool>), Problem> {
         let persist = self.persist;

@@ -428,6 +428,66 @@ fn a_health_report_is_stored_by_default_and_never_for_another_site() {
     let posted = post(&server, HEALTH, &json!({}));
     assert_eq!(posted["persisted"], true);
     assert_eq!(position() - before, 6);
+    // A report of an earlier state is looked at, and never stored.
+    let then = posted["health"]["evidence"]["log_position"].as_u64().unwrap();
+    let seen = get(&format!("?as_of={then}"), None);
+    assert_eq!(
+        (&seen["persisted"], &seen["metadata"]),
+        (&json!(false), &json!(null))
+    );
+    assert_eq!(seen["health"]["evidence"], posted["health"]["evidence"]);
+    for (query, told) in [
+        (
+            "?as_of=1&persist=true",
+            "a report of an earlier state is not stored",
+        ),
+        ("?as_of=soon", "must be an RFC 3339 time or a position of the log"),
+        ("?as_of=2999-01-01T00:00:00Z", "2999"),
+    ] {
+        let refused = server.send(&Request::get(&b(&format!("{HEALTH}{query}"))));
+        assert_eq!(refused.status, 400, "{query}");
+        assert!(refused.json()["errors"].to_string().contains("as_of"), "{query}");
+        assert!(refused.text().contains(told), "{}", refused.text());
+    }
+    let beyond = server.send(&Request::get(&b(&format!("{HEALTH}?as_of=999999"))));
+    assert_eq!(beyond.status, 404);
+    assert_eq!(position() - before, 6);
     let id = posted["health"]["health_id"].as_str().unwrap();
     assert_eq!(server.get(&b(&format!("{HEALTH}/{id}"))), posted["health"]);
+}
+
+#[test]
+fn the_short_answer_of_a_plan_and_of_a_report_is_its_record_also_when_it_is_given_again() {
+    let server = Server::start();
+    for (path, name, one, id) in [
+        (RETRY_PLAN, "plan", format!("{RETRY_PLAN}s"), "retry_plan_id"),
+        (HEALTH, "health", HEALTH.to_owned(), "health_id"),
+    ] {
+        let whole = post(&server, path, &json!({}));
+        let request = || {
+            Request::post(&b(path), "{}".to_owned())
+                .header("prefer", "return=minimal")
+                .header("idempotency-key", name)
+        };
+        let short = server.send(&request());
+        assert_eq!(
+            short.header("preference-applied").as_deref(),
+            Some("return=minimal")
+        );
+        let (answer, members) = (short.json(), |value: &Value| -> Vec<String> {
+            value.as_object().unwrap().keys().cloned().collect()
+        });
+        let mut expected = members(&whole);
+        expected.retain(|member| member != name);
+        assert_eq!(members(&answer), expected);
+        let again = server.send(&request());
+        assert_eq!(again.body, short.body);
+        assert_eq!(
+            again.header("preference-applied").as_deref(),
+            Some("return=minimal")
+        );
+        let id = answer["metadata"][id].as_str().unwrap();
+        let read = server.get(&b(&format!("{one}/{id}")));
+        assert_eq!(members(&read), members(&whole[name]));
+    }
 }

@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use cavra_domain::archive::{
-    Custody, CustodySoFar, CustodyStanding, ExportFacts, HealthPolicy, ReferenceFacts, standing,
-    standing_with,
+    Beside, Custody, CustodySoFar, CustodyStanding, ExportFacts, HealthPolicy, ReferenceFacts, essential,
+    standing, standing_with,
 };
 use cavra_domain::delivery::DeliveryFacts;
 use cavra_domain::evidence::EvidenceKind;
@@ -25,14 +25,20 @@ use super::append::{WriteState, Writing, signed};
 use super::read::{RECORD, Reading};
 use crate::{ReadReleases, ReadTx as _, StorageError, StoredRecord, Visit};
 
-/// How many references are looked at before all are.
-const NEWEST_REFERENCES: usize = 8;
+/// How many references on each side of one that comes are looked at before all are.
+const BESIDE_REFERENCES: usize = 8;
+
+/// How many references of a verified export are held before those that its judgement does not need are let go.
+const GATHERED: usize = 64;
+
+/// Where a reference stands among those of its export: its time, and its position in the log.
+type Place = (i64, i64);
 
 /// Why the custody of an export is to be judged anew.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Touched {
-    /// One reference came, at this position.
-    Once(i64),
+    /// One reference came, and stands there.
+    Once(Place),
     /// The export came, or more than one reference.
     Anew,
 }
@@ -162,16 +168,37 @@ fn reference_of(
 const EXPORT_COLUMNS: usize = 6;
 
 impl Reading<'_> {
-    fn references_to(&self, export_id: &ExportId) -> Result<Vec<ReferenceFacts>, StorageError> {
+    /// The references to an export, oldest first.
+    fn visit_references(
+        &self,
+        export_id: &ExportId,
+        visit: &mut dyn FnMut(ReferenceFacts) -> Visit,
+    ) -> Result<ControlFlow<()>, StorageError> {
         let mut statement = self.connection.prepare_cached(&format!(
             "SELECT {REFERENCE} FROM archive_reference r WHERE r.export_id = ?1 ORDER BY r.effective_at, r.position"
         ))?;
         let mut rows = statement.query([export_id.as_str()])?;
-        let mut found = Vec::new();
         let mut common = Common::default();
         while let Some(row) = rows.next()? {
-            found.push(reference_of(row, 0, export_id, &mut common)?);
+            if visit(reference_of(row, 0, export_id, &mut common)?)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
         }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The references to a verified export: all, or of many no more than the judgement needs.
+    fn references_to_verified(&self, export_id: &ExportId) -> Result<Vec<ReferenceFacts>, StorageError> {
+        let mut found = Vec::new();
+        let mut room = GATHERED;
+        let _ends = self.visit_references(export_id, &mut |reference| {
+            if found.len() >= room {
+                found = essential(std::mem::take(&mut found));
+                room = GATHERED.max(2 * found.len());
+            }
+            found.push(reference);
+            Ok(ControlFlow::Continue(()))
+        })?;
         Ok(found)
     }
 
@@ -193,8 +220,13 @@ impl Reading<'_> {
         let mut rows = statement.query([release.map(Text::as_str)])?;
         let mut export: Option<ExportFacts> = None;
         let mut references = Vec::new();
+        // Those of an export come together, but in no order that SQLite promises: of many only so many are taken here.
+        let mut many = false;
         let mut common = Common::default();
-        let mut judge = |export: &ExportFacts, references: &[ReferenceFacts]| {
+        let mut judge = |export: &ExportFacts, references: &mut Vec<ReferenceFacts>, many: bool| {
+            if many {
+                *references = self.references_to_verified(&export.export_id)?;
+            }
             visit(&Custody {
                 export_id: &export.export_id,
                 export: Some(export),
@@ -207,18 +239,21 @@ impl Reading<'_> {
                 Some(current) if current.export_id.as_str() == next => current,
                 before => {
                     if let Some(before) = before
-                        && judge(&before, &references)?.is_break()
+                        && judge(&before, &mut references, many)?.is_break()
                     {
                         return Ok(ControlFlow::Break(()));
                     }
                     references.clear();
+                    many = false;
                     let export = export_of(row)?;
                     common.hash = export.export_hash.clone();
                     common.release = export.release_record_ref.clone();
                     export
                 }
             };
-            if !matches!(row.get_ref(EXPORT_COLUMNS)?, ValueRef::Null) {
+            if references.len() == GATHERED {
+                many = true;
+            } else if !matches!(row.get_ref(EXPORT_COLUMNS)?, ValueRef::Null) {
                 references.push(reference_of(
                     row,
                     EXPORT_COLUMNS,
@@ -229,7 +264,7 @@ impl Reading<'_> {
             export = Some(current);
         }
         match export {
-            Some(last) => judge(&last, &references),
+            Some(last) => judge(&last, &mut references, many),
             None => Ok(ControlFlow::Continue(())),
         }
     }
@@ -249,16 +284,20 @@ impl Reading<'_> {
         let mut rows = statement.query([release.map(Text::as_str)])?;
         while let Some(row) = rows.next()? {
             let id = export_id(row, 0)?;
-            let (export, mut references) = (self.export(&id)?, self.references_to(&id)?);
-            if let (Some(release), None) = (release, &export) {
-                references.retain(|reference| reference.release_record_ref == *release);
-            }
-            let custody = Custody {
-                export_id: &id,
-                export: export.as_ref(),
-                references: &references,
-            };
-            if visit(&custody)?.is_break() {
+            let export = self.export(&id)?;
+            // Each of them is judged alone.
+            let more = self.visit_references(&id, &mut |reference| {
+                if export.is_none() && release.is_some_and(|release| reference.release_record_ref != *release)
+                {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                visit(&Custody {
+                    export_id: &id,
+                    export: export.as_ref(),
+                    references: &[reference],
+                })
+            })?;
+            if more.is_break() {
                 break;
             }
         }
@@ -462,6 +501,7 @@ impl Writing<'_> {
         position: i64,
         reference: &ReferenceFacts,
     ) -> Result<(), StorageError> {
+        let effective_at = reference.effective_at().micros();
         self.connection
             .prepare_cached(
                 "INSERT INTO archive_reference (export_id, effective_at, position, reference_id, archived_at, \
@@ -470,7 +510,7 @@ impl Writing<'_> {
             )?
             .execute(params![
                 reference.export_id.as_str(),
-                reference.archived_at.min(reference.recorded_at).micros(),
+                effective_at,
                 position,
                 reference.reference_id.as_str(),
                 reference.archived_at.micros(),
@@ -485,7 +525,7 @@ impl Writing<'_> {
         self.touched
             .entry(reference.export_id.clone())
             .and_modify(|touched| *touched = Touched::Anew)
-            .or_insert(Touched::Once(position));
+            .or_insert(Touched::Once((effective_at, position)));
         Ok(())
     }
 
@@ -493,7 +533,7 @@ impl Writing<'_> {
     pub(super) fn judge_touched(&mut self) -> Result<(), StorageError> {
         for (export_id, touched) in std::mem::take(&mut self.touched) {
             let followed = match touched {
-                Touched::Once(position) => self.follow_reference(&export_id, position)?,
+                Touched::Once(place) => self.follow_reference(&export_id, place)?,
                 Touched::Anew => None,
             };
             let now = match followed {
@@ -505,11 +545,11 @@ impl Writing<'_> {
         Ok(())
     }
 
-    /// What follows from one more reference, without a look at more than the newest ones.
+    /// What follows from one more reference, without a look at more than a few around it.
     fn follow_reference(
         &self,
         export_id: &ExportId,
-        position: i64,
+        place: Place,
     ) -> Result<Option<CustodyStanding>, StorageError> {
         let time = |micros: Option<i64>| micros.and_then(Timestamp::from_micros);
         let kept = self
@@ -526,40 +566,74 @@ impl Writing<'_> {
             })
             .optional()?;
         let Some(kept) = kept else { return Ok(None) };
-        let mut statement = self.connection.prepare_cached(&format!(
-            "SELECT {REFERENCE} FROM archive_reference r WHERE r.export_id = ?1 \
-             ORDER BY r.effective_at DESC, r.position DESC LIMIT ?2"
-        ))?;
-        let mut rows = statement.query(params![export_id.as_str(), NEWEST_REFERENCES + 1])?;
-        let mut common = Common::default();
-        // A reference that belongs before others is not the first here, and all are looked at.
-        let reference = match rows.next()? {
-            Some(row) => reference_of(row, 0, export_id, &mut common)?,
-            None => return Ok(None),
+        let (came, _) = self.references_beside(export_id, place, "=", "ASC", 1)?;
+        let (before, all_before) =
+            self.references_beside(export_id, place, "<", "DESC", BESIDE_REFERENCES)?;
+        let (behind, all_behind) = self.references_beside(export_id, place, ">", "ASC", BESIDE_REFERENCES)?;
+        let last = if all_behind {
+            Vec::new()
+        } else {
+            self.references_beside(export_id, place, ">", "DESC", 1)?.0
         };
-        if reference.position != position.unsigned_abs() {
+        let Some(reference) = came.first() else {
             return Ok(None);
-        }
-        let mut newest = Vec::new();
-        while let Some(row) = rows.next()? {
-            newest.push(reference_of(row, 0, export_id, &mut common)?);
-        }
+        };
         let export = self.reading.export(export_id)?;
         let so_far = CustodySoFar {
             export: export.as_ref(),
             standing: kept,
-            all: newest.len() < NEWEST_REFERENCES,
-            newest: &newest,
+            newest: last.first().or(behind.last()).or(before.first()),
+            before: Beside {
+                references: &before,
+                all: all_before,
+            },
+            behind: Beside {
+                references: &behind,
+                all: all_behind,
+            },
         };
-        Ok(standing_with(&so_far, &reference, &HealthPolicy::default()))
+        Ok(standing_with(&so_far, reference, &HealthPolicy::default()))
+    }
+
+    /// References of an export on one side of a place or at it, in an order that is given, and whether they are all.
+    fn references_beside(
+        &self,
+        export_id: &ExportId,
+        (effective_at, position): Place,
+        side: &str,
+        order: &str,
+        most: usize,
+    ) -> Result<(Vec<ReferenceFacts>, bool), StorageError> {
+        let mut statement = self.connection.prepare_cached(&format!(
+            "SELECT {REFERENCE} FROM archive_reference r \
+             WHERE r.export_id = ?1 AND (r.effective_at, r.position) {side} (?2, ?3) \
+             ORDER BY r.effective_at {order}, r.position {order} LIMIT ?4"
+        ))?;
+        let mut rows = statement.query(params![export_id.as_str(), effective_at, position, most + 1])?;
+        let mut found = Vec::new();
+        let mut common = Common::default();
+        while let Some(row) = rows.next()? {
+            if found.len() == most {
+                return Ok((found, false));
+            }
+            found.push(reference_of(row, 0, export_id, &mut common)?);
+        }
+        Ok((found, true))
     }
 
     /// What alerts the custody of an export has under the default policy, from all its references.
     fn custody_of(&self, export_id: &ExportId) -> Result<CustodyStanding, StorageError> {
-        let (export, references) = (
-            self.reading.export(export_id)?,
-            self.reading.references_to(export_id)?,
-        );
+        let export = self.reading.export(export_id)?;
+        let references = if export.as_ref().is_some_and(|export| export.verified) {
+            self.reading.references_to_verified(export_id)?
+        } else {
+            let mut all = Vec::new();
+            let _ends = self.reading.visit_references(export_id, &mut |reference| {
+                all.push(reference);
+                Ok(ControlFlow::Continue(()))
+            })?;
+            all
+        };
         let custody = Custody {
             export_id,
             export: export.as_ref(),

@@ -1,6 +1,7 @@
 //! Exports, deliveries and archive references: what is kept of them follows from the evidence in any order, and what
 //! the dashboard says at once is what a whole plan and a whole report say.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use cavra_domain::archive::{HealthPolicy, assess};
@@ -451,4 +452,68 @@ fn only_what_names_the_release_is_judged_and_a_visit_may_end_early() {
     assert_eq!(even, [export_id(0), export_id(2), export_id(4)]);
     assert_eq!(visited(None, 2).len(), 2);
     assert_eq!(visited(None, 4).len(), 4);
+}
+
+#[test]
+fn of_many_references_few_are_held_and_they_are_judged_as_all_of_them() {
+    const MANY: usize = 300;
+    let right = "abababababababababababababababababababababababababababababababab";
+    let wrong = "sha256:cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd";
+    let minute = |index: usize| u32::try_from(index).unwrap();
+    // One reference contradicts those before it, or none does; it comes early, in the middle or last.
+    for conflicting in [None, Some(2), Some(150), Some(MANY)] {
+        let verified = |export, verified| Drawn::Export {
+            export,
+            verified,
+            minute: 0,
+        };
+        let mut drawn = vec![verified(0, true), verified(1, false)];
+        for index in 1..=MANY {
+            drawn.extend((0..3).map(|export| Drawn::Reference {
+                export,
+                minute: minute(index),
+                hash: if conflicting == Some(index) { wrong } else { right },
+                retention: "2033-01-01T00:00:00Z",
+            }));
+        }
+        let records: Vec<_> = drawn
+            .iter()
+            .enumerate()
+            .map(|(index, drawn)| record(index, drawn))
+            .collect();
+        let (once, one_by_one) = (in_memory(), in_memory());
+        append(&once, records.clone(), noon());
+        for record in records {
+            append(&one_by_one, vec![record], noon());
+        }
+        for store in [&once, &one_by_one] {
+            let mut held = 0;
+            let mut kinds = BTreeMap::new();
+            read(store, |tx| {
+                tx.visit_custody(None, &mut |custody| {
+                    held = held.max(custody.references.len());
+                    for alert in assess(custody, &HealthPolicy::default(), noon()) {
+                        *kinds.entry(alert.alert_id.as_str()).or_insert(0) += 1;
+                    }
+                    Ok(ControlFlow::Continue(()))
+                })
+            })
+            .unwrap();
+            assert!(held < MANY / 2, "{held}");
+            let mut expected = BTreeMap::from([
+                ("reference_orphaned", MANY),
+                ("reference_of_unverified_export", MANY),
+            ]);
+            if conflicting.is_some() {
+                expected.insert("references_conflict", 1);
+            }
+            if conflicting == Some(MANY) {
+                expected.insert("archive_hash_mismatch", 1);
+            }
+            assert_eq!(kinds, expected);
+            let alerts: usize = expected.values().sum();
+            let now = read(store, |tx| tx.archive_alerts_now(noon())).unwrap();
+            assert_eq!(now, u64::try_from(alerts).unwrap());
+        }
+    }
 }
