@@ -81,7 +81,7 @@ test('one filter decides what is shown, what a bulk acts on and what is exported
   await until(page, (number) => document.querySelector('#scope b')?.textContent === String(number), wanted);
   assert.equal(await page.locator('#routes tbody tr').count(), wanted);
   const outstanding = (await get(server.url, `${B}/routes?owner=platform&provider=slack&state=outstanding`)).total;
-  assert.equal(await page.getByRole('button', { name: /^Bulk Ack Outstanding/ }).textContent(), `Bulk Ack Outstanding${outstanding}`);
+  assert.equal(await page.locator('.counted').first().textContent(), `Bulk Ack Outstanding${outstanding}`);
   // Reloaded, the same; back, the filter before.
   await page.reload();
   await settled(page);
@@ -278,8 +278,10 @@ test('auditor export, retry plan, archive reference and archive health', async (
   const record = (await get(server.url, `${B}?metadata_kind=go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-auditor-export-delivery-retry-plan&limit=1`)).items[0];
   const plan = record.final_reporting_auditor_export_delivery_retry_plan;
   await until(page, (count) => document.querySelectorAll('section[aria-label="Retry plan"] tbody tr').length === count, plan.decision_count);
-  for (const decision of plan.retry_decisions) assert.ok((await page.locator('section[aria-label="Retry plan"] table').textContent()).includes(decision.reason));
-  await press(page, 'Auditor export…');
+  const decided = (await page.locator('section[aria-label="Retry plan"] table').textContent()).toLowerCase();
+  for (const decision of plan.retry_decisions) assert.ok(decided.includes(decision.reason.toLowerCase()), decision.reason);
+  assert.equal(await page.locator('section[aria-label="Retry plan"] tbody td[data-name="What to do"]').evaluateAll((cells) => cells.filter((cell) => cell.textContent.length > 20).length), plan.decision_count, 'each has a remedy');
+  await press(page, 'Auditor Export');
   await dialog(page).getByLabel(/^Release record/).fill('REL-900');
   await dialog(page).getByRole('button', { name: 'Make the export' }).click();
   await until(page, () => /^The export is /.test(document.querySelector('dialog h2')?.textContent || ''));
@@ -292,7 +294,7 @@ test('auditor export, retry plan, archive reference and archive health', async (
   const table = await page.locator('section[aria-label="Archive Health"] table').textContent();
   for (const alert of health.alerts) assert.ok(table.includes(alert.remedy), alert.alert_id);
   const missing = health.alerts.find((alert) => alert.alert_id === 'archive_reference_missing');
-  await press(page, 'Archive reference…');
+  await press(page, 'Archive Reference');
   await dialog(page).getByLabel(/^Where in the archive/).fill('worm://vault-7/one');
   await dialog(page).getByLabel(/^Export/).fill(missing.export_id);
   await dialog(page).getByLabel('SHA-256 that the archive reports').fill('ab'.repeat(32));
@@ -303,7 +305,7 @@ test('auditor export, retry plan, archive reference and archive health', async (
   }, missing.export_id);
   const reports = async () => (await get(server.url, `${B}?metadata_kind=go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-archive-reference-health`)).total;
   const before_ = await reports();
-  await press(page, 'Store Archive Health');
+  await press(page, 'Store the report…');
   await dialog(page).getByRole('button', { name: 'Store the report' }).click();
   await until(page, () => !document.querySelector('dialog').open);
   assert.equal(await reports(), before_ + 1, 'looking stored nothing, storing stored one');
@@ -448,7 +450,7 @@ test('no screen and no dialog has a barrier, in either theme, from 320 pixels to
     await page.keyboard.press('Escape');
     await page.goto(`${server.url}/#/export`);
     await settled(page);
-    await page.getByRole('button', { name: /^Record the result/ }).first().click();
+    await page.getByRole('button', { name: /^Record result/ }).first().click();
     await dialog(page).getByLabel('It failed').check();
     await look('the result of a delivery');
     await page.keyboard.press('Escape');

@@ -29,6 +29,11 @@ writeFileSync(rbac, 'group_mappings:\n  release-operators: release-manager\n  au
 const signing = await cavra(['--import', QUICKSTART, '--signing-key', key]);
 const guarded = await cavra(['--import', QUICKSTART], { listen: `127.0.0.1:${port}`, environment: { CAVRA_APPROVAL_OIDC_CONFIG: oidc, CAVRA_APPROVAL_RBAC_FILE: rbac } });
 const B = (page, name) => page.getByRole('button', { name }).first().click();
+/// Closes the dialog, and waits until it is closed: a key that is pressed before that belongs to it.
+const away = async (page) => {
+  await page.keyboard.press('Escape');
+  await until(page, () => !document.querySelector('dialog').open);
+};
 let pictures = 0;
 for (const theme of ['light', 'dark']) {
   // Before anything of this round was done.
@@ -62,10 +67,10 @@ for (const theme of ['light', 'dark']) {
   await page.getByRole('dialog').getByLabel('Reason').fill('for the picture');
   await page.getByRole('dialog').getByRole('button', { name: 'Undo', exact: true }).click();
   await until(page, () => /taken back$/.test(document.querySelector('dialog h2')?.textContent || ''));
-  await page.keyboard.press('Escape');
+  await away(page);
   await B(page, /^Export Ack Audit/);
   await shoot('export-package');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.goto(`${server.url}/#/routes?state=outstanding`);
   await settled(page);
   await page.locator('#routes tbody th a').first().click();
@@ -76,7 +81,7 @@ for (const theme of ['light', 'dark']) {
   await page.getByRole('dialog').getByRole('button', { name: 'Escalate' }).click();
   await until(page, () => document.querySelector('dialog [role=alert]'));
   await shoot('refused');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.goto(`${server.url}/#/routes?state=outstanding`);
   await settled(page);
   await B(page, /^Bulk Ack Outstanding/);
@@ -86,7 +91,7 @@ for (const theme of ['light', 'dark']) {
   await page.getByRole('dialog').getByRole('button', { name: /^Acknowledge \d/ }).click();
   await until(page, () => /faster/.test(document.querySelector('dialog').textContent));
   await shoot('somebody-was-faster');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.goto(`${server.url}/#/export`);
   await settled(page);
   await B(page, /^Plan Auditor Retry/);
@@ -95,7 +100,7 @@ for (const theme of ['light', 'dark']) {
   await until(page, () => !document.querySelector('dialog').open && document.querySelector('svg.retry .mark-wait'));
   await shoot('retry-plan', { fullPage: true });
   await B(page, 'Dismiss this message');
-  await B(page, /^Record the result/);
+  await B(page, /^Record result/);
   await shoot('delivery-arrived');
   await page.getByRole('dialog').getByLabel('It failed').check();
   await shoot('delivery-failed');
@@ -103,31 +108,32 @@ for (const theme of ['light', 'dark']) {
   await page.getByRole('dialog').getByRole('button', { name: 'Record the result' }).click();
   await until(page, () => /has not got it/.test(document.querySelector('dialog h2').textContent));
   await shoot('delivery-done');
-  await page.keyboard.press('Escape');
+  await away(page);
   await settled(page);
   await shoot('retry-plan-after', { fullPage: true });
   await page.getByRole('region', { name: 'Auditor exports, newest first' }).getByRole('button', { name: 'REL-127' }).first().click();
   await until(page, () => document.querySelector('dialog [aria-label^="Deliveries"] tbody tr'));
   await shoot('export-facts');
-  await page.keyboard.press('Escape');
-  await B(page, /^Auditor export…/);
+  await away(page);
+  await B(page, /^Auditor Export/);
   await shoot('export-ask');
   await page.getByRole('dialog').getByLabel(/^Release record/).fill(`REL-${theme}`);
   await page.getByRole('dialog').getByRole('button', { name: 'Make the export' }).click();
   await until(page, () => /^The export is /.test(document.querySelector('dialog h2').textContent));
   await shoot('export-made');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.goto(`${server.url}/#/archive`);
   await settled(page);
-  await B(page, /^Archive reference/);
+  await B(page, /^Archive Reference/);
   await shoot('archive-reference');
-  await page.keyboard.press('Escape');
-  await B(page, /^Store Archive Health/);
+  await away(page);
+  await B(page, /^Store the report/);
   await shoot('archive-store');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.keyboard.press('t');
+  await page.getByRole('dialog').getByLabel('or log position').waitFor();
   await shoot('as-of');
-  await page.keyboard.press('Escape');
+  await away(page);
   for (const screen of SCREENS) {
     await page.goto(`${server.url}/#/${screen}?as_of=${then}`);
     await settled(page);
@@ -140,19 +146,19 @@ for (const theme of ['light', 'dark']) {
   await shoot('past-route');
   await B(page, /^Export Ack Audit/);
   await shoot('past-export-package');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.goto(`${server.url}/#/history`);
   await settled(page);
   await page.locator('tbody .linkish').nth(2).click();
   await shoot('record');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.goto(`${server.url}/#/routes?state=resolved&owner=nobody`);
   await settled(page);
   await shoot('nothing-matches');
   await page.getByRole('heading', { level: 1 }).focus();
   await page.keyboard.press('?');
   await shoot('keyboard');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.setViewportSize({ width: 3840, height: 2160 });
   for (const screen of ['overview', 'routes', 'export', 'archive']) {
     await page.goto(`${server.url}/#/${screen}`);
@@ -177,10 +183,10 @@ for (const theme of ['light', 'dark']) {
   await B(page, /^Bulk Ack Outstanding/);
   await until(page, () => document.querySelector('dialog table'));
   await shoot('bulk-preview-narrow');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.goto(`${server.url}/#/export`);
   await settled(page);
-  await B(page, /^Record the result/);
+  await B(page, /^Record result/);
   await page.getByRole('dialog').getByLabel('It failed').check();
   await shoot('delivery-narrow');
   await page.context().close();
@@ -206,7 +212,7 @@ for (const theme of ['light', 'dark']) {
   await signed.getByRole('dialog').getByRole('button', { name: 'Make and download' }).click();
   await until(signed, () => /is on its way/.test(document.querySelector('dialog h2').textContent));
   await signed.screenshot({ path: join(out, `export-package-done-${theme}.png`) });
-  await signed.keyboard.press('Escape');
+  await away(signed);
   await signed.goto(`${signing.url}/#/packages`);
   await settled(signed);
   await signed.screenshot({ path: join(out, `packages-signed-${theme}.png`) });
