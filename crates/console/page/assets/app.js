@@ -330,7 +330,11 @@ async function start() {
 applyTheme();
 listen(root);
 // An address that changes before anything is known of the session is read when it is.
-addEventListener('hashchange', () => { if (started && !ctx.gate) arrive(); });
+addEventListener('hashchange', () => {
+  // A dialog belongs to the screen that it was opened on.
+  if (!ctx.dialog?.busy) ctx.close();
+  if (started && !ctx.gate) arrive();
+});
 setInterval(() => tick(root, passed), 1000);
 setInterval(passed, 30000);
 addEventListener('resize', draw);

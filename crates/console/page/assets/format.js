@@ -51,7 +51,7 @@ export const bytes = (count) => (count < 1e6 ? `${number(Math.ceil(count / 1000)
 
 /// A countdown: `data-due` is kept up to date without a refresh.
 const left = (ms) => (ms < 600000 ? `${Math.floor(ms / 60000)}:${String(Math.floor(ms / 1000) % 60).padStart(2, '0')} min` : span(ms));
-export const dueText = (ms) => (ms > now() ? `in ${left(ms - now())}` : `${left(now() - ms)} over`);
+export const dueText = (ms) => (ms > now() ? `in ${left(ms - now())}` : `${span(now() - ms)} over`);
 export const due = (text) => h('span', { class: 'due', 'data-due': Date.parse(text) }, dueText(Date.parse(text)));
 /// Brings the countdowns up to date; `over` is told when one of them has ended, for then more than a text is different.
 export function tick(root, over) {
