@@ -83,7 +83,7 @@ function render(ctx, { dashboard: d, owners, trend }) {
         trend ? stateTrend(trend.points, `Routes by state over ${SPANS[hoursOf(ctx)]}`) : waiting(),
         h('p', { class: 'quiet breachkey' }, s('svg', { viewBox: '0 0 32 8', 'aria-hidden': 'true' }, s('path', { class: 'breachline', d: 'M0 4h32' })), 'past their time')),
       h('section', { class: 'card', 'aria-label': 'Past their time, by owner' },
-        h('div', { class: 'card-head' }, h('h2', {}, 'Past their time, by owner'), h('a', { href: address('routes', { breached: true }) }, 'All')),
+        h('div', { class: 'card-head' }, h('h2', {}, 'Past their time, by owner'), h('a', { href: address('routes', { breached: true }) }, 'All late routes')),
         !owners ? waiting() : owners.groups.length === 0 ? h('p', { class: 'quiet' }, 'Nobody is late.')
           : [ownerBars(owners.groups, (owner) => address('routes', { owner, breached: true })), owners.omitted_group_count ? h('p', { class: 'quiet' }, `and ${many(owners.omitted_group_count, 'further owner')}`) : null])),
   ];
