@@ -34,9 +34,7 @@ impl Reading<'_> {
     fn postings(terms: &[(i64, u64)], orphaned: bool) -> (String, Vec<SqlValue>) {
         let mut sql = String::from("FROM posting p WHERE p.term = ?");
         if orphaned {
-            sql.push_str(
-                " AND p.position IN (SELECT a.position FROM acknowledgement a WHERE a.covers = 0)",
-            );
+            sql.push_str(" AND p.position IN (SELECT a.position FROM acknowledgement a WHERE a.covers = 0)");
         }
         for _ in terms.iter().skip(1) {
             sql.push_str(
