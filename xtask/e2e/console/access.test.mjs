@@ -8,6 +8,11 @@ before(async () => { browser = await launch(); });
 after(async () => { await browser.close(); await stopAll(); });
 
 const clean = (page) => assert.deepEqual(page.faults, []);
+/// What each screen says when there is nothing yet.
+const NOTHING = {
+  overview: /There are no routes yet.*There were no routes in this time.*Nobody is late/, routes: /There are no routes yet.*cavra import/, packages: /No package has been made yet/,
+  export: /No failed delivery is left undelivered.*No export has been made yet/, archive: /There is no verified export yet.*No reference has been recorded yet/, history: /Nothing has been recorded yet/,
+};
 const THEMES = ['light', 'dark'];
 
 test('also the states that nobody wishes for have no barrier: no API, the sample, nothing there, errors, work under way', async () => {
@@ -35,6 +40,7 @@ test('also the states that nobody wishes for have no barrier: no API, the sample
       for (const screen of SCREENS) {
         await page.goto(`${empty.url}/#/${screen}`);
         await settled(page);
+        assert.match(await page.locator('main').textContent(), NOTHING[screen], screen);
         await look(page, `${screen} with nothing in it`);
       }
       await page.goto(`${empty.url}/#/routes`);

@@ -159,8 +159,32 @@ for (const theme of ['light', 'dark']) {
   await page.keyboard.press('?');
   await shoot('keyboard');
   await away(page);
+  await page.goto(`${server.url}/#/routes?route=no-such-route`);
+  await settled(page);
+  await shoot('route-gone');
+  await page.goto(`${server.url}/#/export?action=retry`);
+  await settled(page);
+  await shoot('retry-decisions');
+  await page.goto(`${server.url}/#/history?orphaned=true`);
+  await settled(page);
+  await shoot('history-of-no-route');
+  await page.goto(`${server.url}/#/routes?schedule_id=search-index-weekly`);
+  await settled(page);
+  let release;
+  const held = new Promise((resolve) => { release = resolve; });
+  await B(page, /^Bulk Ack Outstanding/);
+  await until(page, () => document.querySelector('dialog table'));
+  await page.route('**/acknowledgements/bulk', async (route) => { await held; await route.abort(); });
+  await page.getByRole('dialog').getByRole('button', { name: /^Acknowledge \d/ }).click();
+  await until(page, () => /1 s/.test(document.querySelector('dialog .working')?.textContent || ''));
+  await shoot('working');
+  release();
+  await until(page, () => /may or may not/.test(document.querySelector('dialog')?.textContent || ''));
+  await shoot('lost-answer');
+  await page.unroute('**/acknowledgements/bulk');
+  await away(page);
   await page.setViewportSize({ width: 3840, height: 2160 });
-  for (const screen of ['overview', 'routes', 'export', 'archive']) {
+  for (const screen of SCREENS) {
     await page.goto(`${server.url}/#/${screen}`);
     await settled(page);
     await shoot(`${screen}-wide`);
@@ -190,6 +214,28 @@ for (const theme of ['light', 'dark']) {
   await page.getByRole('dialog').getByLabel('It failed').check();
   await shoot('delivery-narrow');
   await page.context().close();
+  // Nothing there yet; and then the API goes away.
+  const bare = await cavra();
+  const nothing = await open(browser, bare.url, { theme });
+  for (const screen of SCREENS) {
+    await nothing.goto(`${bare.url}/#/${screen}`);
+    await settled(nothing);
+    await nothing.screenshot({ path: join(out, `empty-${screen}-${theme}.png`) });
+    pictures += 1;
+  }
+  await nothing.goto(`${bare.url}/#/routes?breached=true&as_of=2999-01-01T00:00:00Z`);
+  await until(nothing, () => document.querySelector('main [role=alert]'));
+  await nothing.screenshot({ path: join(out, `error-${theme}.png`) });
+  await nothing.context().close();
+  await bare.stop();
+  const full = await cavra(['--import', QUICKSTART]);
+  const gone = await open(browser, `${full.url}/#/routes`, { theme });
+  await settled(gone);
+  await full.stop();
+  await until(gone, () => document.querySelector('.strip.is-away'));
+  await gone.screenshot({ path: join(out, `away-${theme}.png`) });
+  pictures += 2;
+  await gone.context().close();
   const lost = await open(browser, site.url, { theme, may: ['http://127.0.0.1:9'] });
   await lost.getByRole('heading', { name: 'The API cannot be reached' }).waitFor();
   await lost.screenshot({ path: join(out, `unreachable-${theme}.png`) });
@@ -234,13 +280,22 @@ for (const theme of ['light', 'dark']) {
   pictures += 6;
   await person.context().close();
 }
-const contrast = await open(browser, server.url, { contrast: 'more' });
-await contrast.goto(`${server.url}/#/routes`);
-await settled(contrast);
-await contrast.screenshot({ path: join(out, 'routes-contrast.png') });
-const forced = await open(browser, server.url, { forcedColors: 'active', theme: 'dark' });
-await settled(forced);
-await forced.screenshot({ path: join(out, 'overview-forced-colours.png') });
+for (const [name, more] of [['contrast', { contrast: 'more' }], ['contrast-dark', { contrast: 'more', theme: 'dark' }], ['forced', { forcedColors: 'active', theme: 'dark' }]]) {
+  const page = await open(browser, server.url, more);
+  for (const screen of SCREENS) {
+    await page.goto(`${server.url}/#/${screen}`);
+    await settled(page);
+    await page.screenshot({ path: join(out, `${screen}-${name}.png`) });
+    pictures += 1;
+  }
+  await page.goto(`${server.url}/#/routes?schedule_id=payments-ledger-monthly`);
+  await settled(page);
+  await B(page, /^Dismiss…/);
+  await until(page, () => document.querySelector('dialog table'));
+  await page.screenshot({ path: join(out, `bulk-${name}.png`) });
+  pictures += 1;
+  await page.context().close();
+}
 // The two that the README shows, small.
 const fresh = await sample();
 const small = await open(browser, fresh.url, { width: 1120, height: 700 });
@@ -257,4 +312,4 @@ await browser.close();
 site.close();
 provider.kill('SIGTERM');
 await stopAll();
-console.log(`${pictures + 4} pictures in ${out}`);
+console.log(`${pictures + 2} pictures in ${out}`);

@@ -68,7 +68,7 @@ function healthCard(health) {
     h('div', { class: 'stack-s' }, h('span', {}, alert.release_record_ref || '–'), h('code', { class: 'quiet id', title: alert.export_id }, short(alert.export_id)), alert.reference_id ? h('code', { class: 'quiet id', title: alert.reference_id }, short(alert.reference_id)) : null), alert.remedy || alert.operator_action || '–',
   ] }));
   return h('section', { class: 'stack', 'aria-label': 'Archive Health' },
-    h('div', { class: `verdict is-${health.alert_level}` }, icon(health.alert_level), h('div', {}, h('p', {}, health.alert_level === 'healthy' ? 'Every verified export is kept as it should be.' : `${many(health.alert_count, 'alert')} about ${many(health.checked_export_count, 'verified export')}.`),
+    h('div', { class: `verdict is-${health.alert_level}` }, icon(health.alert_level), h('div', {}, h('p', {}, !health.alert_count ? (health.checked_export_count ? 'Every verified export is kept as it should be.' : 'There is no verified export yet.') : `${many(health.alert_count, 'alert')} about ${many(health.checked_export_count, 'verified export')}.`),
       h('p', { class: 'quiet' }, `${number(health.archived_export_count)} of ${number(health.checked_export_count)} have an archive reference. Judged at ${clockTime(Date.parse(health.generated_at))}; nothing was stored by looking.`))),
     table('Alerts, each with what to do', columns, rows, { empty: empty('No alert', h('p', {}, 'Hash, retention and legal hold of every verified export are as the policy asks.')) }),
     rest(alerts, 300, `${health.health_id}-alerts.json`));

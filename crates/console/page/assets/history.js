@@ -74,7 +74,7 @@ function render(ctx, data) {
     h('label', { class: 'field' }, h('span', { class: 'label' }, 'Schedule'), h('input', { value: ctx.parameters.get('schedule_id') || '', maxlength: 200, autocomplete: 'off', onchange: (event) => go(ctx, 'schedule_id', event.target.value.trim()) })),
     terms.map((term) => h('button', { class: 'button small', key: term, onclick: () => go(ctx, term, '') }, [named[term] || ctx.parameters.get(term), h('span', { 'aria-hidden': 'true' }, '×'), h('span', { class: 'unseen' }, ': take this term away')]))),
   h('p', { class: 'quiet', role: 'status' }, `${data.bound ? 'at least ' : ''}${many(data.total, 'record')}`),
-  table('Evidence records, newest first', ['Recorded', 'Kind', 'About', 'Status', 'By', 'Record'].map((name) => ({ name })), rows, { empty: empty('No record matches') }),
+  table('Evidence records, newest first', ['Recorded', 'Kind', 'About', 'Status', 'By', 'Record'].map((name) => ({ name })), rows, { empty: empty(location.hash.includes('?') ? 'No record matches' : 'Nothing has been recorded yet') }),
   data.next ? h('div', { class: 'pager' }, h('span', {}, `${number(data.items.length)} shown`), h('button', { class: 'button', onclick: () => { ctx.data.pages += 1; ctx.refresh(); } }, 'Show 50 more')) : null];
 }
 

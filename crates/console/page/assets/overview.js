@@ -80,7 +80,7 @@ function render(ctx, { dashboard: d, owners, trend }) {
         h('div', { class: 'card-head' }, h('h2', {}, 'States over time'),
           h('label', {}, h('span', { class: 'unseen' }, 'How far back'), h('select', { value: String(hoursOf(ctx)), onchange: (event) => ctx.go(`#/overview?hours=${event.target.value}`, { replace: true }) },
             Object.entries(SPANS).map(([hours, name]) => h('option', { value: hours }, name))))),
-        trend ? stateTrend(trend.points, `Routes by state over ${SPANS[hoursOf(ctx)]}`) : waiting(),
+        trend && !trend.points.some((point) => point.route_count) ? h('p', { class: 'quiet' }, 'There were no routes in this time.') : trend ? stateTrend(trend.points, `Routes by state over ${SPANS[hoursOf(ctx)]}`) : waiting(),
         h('p', { class: 'quiet breachkey' }, s('svg', { viewBox: '0 0 32 8', 'aria-hidden': 'true' }, s('path', { class: 'breachline', d: 'M0 4h32' })), 'past their time')),
       h('section', { class: 'card', 'aria-label': 'Past their time, by owner' },
         h('div', { class: 'card-head' }, h('h2', {}, 'Past their time, by owner'), h('a', { href: address('routes', { breached: true }) }, 'All late routes')),
