@@ -376,6 +376,42 @@ test('one route: who answered and why, what happened when, answering and taking 
   await server.stop();
 });
 
+test('the timeline of a route has its plan, its delivery, its acknowledgements and escalations, and nothing of another cycle', async () => {
+  const server = await cavra(['--import', QUICKSTART]);
+  const page = await open(browser, server.url);
+  const told = async (schedule, provider) => {
+    const route = (await get(server.url, `${B}/routes?schedule_id=${schedule}&provider=${provider}&limit=1`)).items[0];
+    await page.goto(`${server.url}/#/routes?schedule_id=${schedule}&provider=${provider}`);
+    await page.locator(`#row-${route.route_id}`).click();
+    await until(page, () => document.querySelectorAll('.timeline li').length > 0);
+    return { route, knots: await page.locator('.timeline li b').allTextContents(), text: await page.locator('.timeline').textContent() };
+  };
+  const { route, knots } = await told('identity-gateway-monthly', 'pagerduty');
+  assert.deepEqual(knots.map((knot) => knot.replace(/ by .*/, '')), ['Planned', 'Notification not delivered', 'Time to acknowledge was over', 'Escalated']);
+  // Acknowledged now, as part of a bulk, which the timeline leads to; then taken back.
+  await page.goto(`${server.url}/#/routes?schedule_id=identity-gateway-monthly&state=escalated&provider=pagerduty`);
+  await settled(page);
+  await press(page, 'Resolve…');
+  await until(page, () => /^Resolve \d/.test(document.querySelector('dialog h2')?.textContent || ''));
+  await dialog(page).getByLabel(/^Reference/).fill('CHG-5');
+  await dialog(page).getByRole('button', { name: /^Resolve \d/ }).click();
+  await until(page, () => / resolved$/.test(document.querySelector('dialog h2')?.textContent || ''));
+  await dialog(page).getByRole('button', { name: 'Done' }).click();
+  const after = await told('identity-gateway-monthly', 'pagerduty');
+  assert.match(after.text, /Resolved by ana@example\.org.*CHG-5/);
+  await page.getByRole('button', { name: 'part of a bulk' }).last().click();
+  await until(page, () => document.querySelector('dialog table'));
+  assert.match(await dialog(page).textContent(), /Bulk acknowledgement.*gordbulkack-.*identity-gateway-monthly/);
+  await page.keyboard.press('Escape');
+  // A new cycle: its timeline begins anew, although the delivery named no plan.
+  await post(server.url, '/evidence', { metadata_kind: 'go-backend-rollback-drill-notification-plan', session_id: 'gordn-next', created_at: new Date().toISOString(), schedule_id: route.schedule_id, plan: { status: 'due_soon', schedule_id: route.schedule_id, route_decisions: [{ provider: 'pagerduty', owner: route.owner, escalation_owner: 'head', acknowledgement_minutes: 30, action: 'deliver', reason: 'the next drill is due' }] } });
+  const next = await told('identity-gateway-monthly', 'pagerduty');
+  assert.deepEqual(next.knots, ['Planned', 'Time to acknowledge ends']);
+  clean(page);
+  await page.context().close();
+  await server.stop();
+});
+
 test('auditor export, retry plan, archive reference and archive health', async () => {
   const server = await cavra(['--import', QUICKSTART]);
   const page = await open(browser, server.url);
@@ -484,6 +520,7 @@ test('without an API the page says so and offers a sample that is unmistakable, 
     await until(page, () => !document.querySelector('dialog').open);
   }
   await press(page, 'Export Ack Audit');
+  assert.match(await dialog(page).textContent(), /^Sample data/, 'dialogs say it as well');
   const [file] = await Promise.all([page.waitForEvent('download'), dialog(page).getByRole('button', { name: 'Make and download' }).click()]);
   const made = JSON.parse(readFileSync(await file.path()));
   assert.match(made.sample, /It is no evidence/);

@@ -26,14 +26,14 @@ const ctx = {
   at: null, away: false, awaySince: null, mode: 'starting', dialog: null, notices: [], gate: null,
 };
 
-// Theme -------------------------------------------------------------------------------------------------------------
+// Theme
 const theme = () => localStorage.getItem('cavra-theme') || 'system';
 function applyTheme() {
   if (theme() === 'system') delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme();
 }
 
-// Saying things -----------------------------------------------------------------------------------------------------
+// Saying things
 ctx.say = (text) => { document.getElementById('said').textContent = text; };
 ctx.notify = (text, kind = 'healthy') => {
   const notice = { text: sentence(text), kind, id: Math.random() };
@@ -50,7 +50,7 @@ ctx.failed = (error) => {
   if (error instanceof Refused && error.status === 401) start();
 };
 
-// Where we are ------------------------------------------------------------------------------------------------------
+// Where we are
 ctx.go = (to, { replace = false, moment } = {}) => {
   const address = moment === undefined ? carrying(to) : to;
   if (address === location.hash) { refresh(); return; }
@@ -137,7 +137,7 @@ function refresh() {
 }
 ctx.refresh = refresh;
 
-// Whether the API is there ------------------------------------------------------------------------------------------
+// Whether the API is there
 function reached(yes) {
   if (ctx.away === !yes) return;
   ctx.away = !yes;
@@ -147,7 +147,7 @@ function reached(yes) {
   draw();
 }
 
-// Dialogs -----------------------------------------------------------------------------------------------------------
+// Dialogs
 ctx.open = (dialog) => {
   ctx.dialog = dialog;
   draw();
@@ -163,7 +163,7 @@ ctx.step = () => {
   (element?.querySelector('[autofocus]') || element?.querySelector('h2'))?.focus();
 };
 
-// Drawing -----------------------------------------------------------------------------------------------------------
+// Drawing
 const brand = () => h('a', { class: 'brand', href: '#/overview' }, h('img', { src: 'assets/icon.svg', alt: '' }), h('span', {}, 'CAVRA', h('small', {}, 'evidence console')));
 
 function side() {
@@ -229,7 +229,7 @@ function draw() {
         ctx.error ? errorBox(ctx.error, refresh) : null,
         ctx.data ? view.render(ctx, ctx.data) : ctx.error ? null : waiting())),
     h('dialog', { id: 'dialog', 'aria-labelledby': 'dialog-title', onclose: (_, element) => { if (element.open) return; const done = ctx.dialog?.closed; ctx.dialog = null; done?.(); draw(); }, oncancel: (event) => { if (ctx.dialog?.busy) event.preventDefault(); } },
-      ctx.dialog ? h('div', { class: 'dialog', key: ctx.dialog.name }, ctx.dialog.render(),
+      ctx.dialog ? h('div', { class: 'dialog', key: ctx.dialog.name }, sample ? h('p', { class: 'badge is-warning' }, icon('warning'), 'Sample data') : null, ctx.dialog.render(),
         h('button', { class: 'button plain small dialog-close', 'aria-label': 'Close', onclick: () => { if (!ctx.dialog?.busy) ctx.close(); } }, icon('close'))) : null),
     h('section', { class: 'notices', 'aria-label': 'Messages' }, ctx.notices.map((notice) => h('div', { class: `note is-${notice.kind}`, key: notice.id }, icon(notice.kind), h('div', {}, h('p', {}, notice.text)),
       h('button', { class: 'button plain small', 'aria-label': 'Dismiss this message', onclick: () => { ctx.notices = ctx.notices.filter((one) => one !== notice); draw(); } }, icon('close'))))));
@@ -240,7 +240,7 @@ function draw() {
 }
 ctx.draw = draw;
 
-// Keyboard ----------------------------------------------------------------------------------------------------------
+// Keyboard
 const keysOn = () => localStorage.getItem('cavra-keys') !== 'off';
 function help() {
   const view = VIEWS[ctx.page];
@@ -263,7 +263,7 @@ document.addEventListener('keydown', (event) => {
   act();
 });
 
-// Signing in and out ------------------------------------------------------------------------------------------------
+// Signing in and out
 function signIn() {
   sessionStorage.setItem('cavra-hash', location.hash);
   location.assign(ctx.api.url('/console/sign-in', { return_to: location.pathname }));
@@ -279,7 +279,7 @@ async function signOut() {
 function enterSample() { location.assign(`${location.pathname}?sample${location.hash}`); }
 function leaveSample() { location.assign(`${location.pathname}${location.hash}`); }
 
-// Starting ----------------------------------------------------------------------------------------------------------
+// Starting
 let live = null;
 let retry = null;
 let started = false;

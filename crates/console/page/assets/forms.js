@@ -9,7 +9,8 @@ import { errorBox, field } from './widgets.js';
 export function flow(ctx, name, steps) {
   const state = { step: steps.first, error: null, busy: false, key: intent(), data: {} };
   const dialog = {
-    name, get busy() { return state.busy; },
+    // What only looks can be left at any time.
+    name, get busy() { return state.busy && state.step !== 'looking'; },
     render: () => steps[state.step](state, run),
     closed: () => { if (state.done) ctx.refresh(); },
   };

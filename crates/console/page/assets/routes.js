@@ -75,7 +75,7 @@ async function loadDetail(ctx, signal, update, id, page) {
   update({ detail: { route, records: history.items, more: history.next_cursor } });
 }
 
-// Filters ------------------------------------------------------------------------------------------------------------
+// Filters
 function filters(ctx, filter) {
   const set = (term, value, typing) => ctx.go(here(ctx, withTerm(filterNow(ctx), term, value), { route: null }), { replace: typing });
   const choice = (term, label, values, name = words) => h('label', { class: 'field' }, h('span', { class: 'label' }, label),
@@ -91,7 +91,7 @@ function filters(ctx, filter) {
     choice('breached', 'Breached', ['true', 'false'], (value) => (value === 'true' ? 'past its time' : 'within its time')), text('schedule_id', 'Schedule'));
 }
 
-// Table --------------------------------------------------------------------------------------------------------------
+// Table
 function head(ctx, filter, key) {
   const sort = sortOf(ctx);
   const active = sort === key || sort === `-${key}`;
@@ -159,7 +159,7 @@ function pager(ctx, filter, page) {
     h('label', { class: 'tools' }, h('span', { class: 'quiet' }, 'Rows'), h('select', { value: String(size), onchange: (event) => ctx.go(here(ctx, filter, { size: event.target.value, from: null }), { replace: true }) }, SIZES.map((one) => h('option', { value: String(one) }, String(one))))));
 }
 
-// Detail -------------------------------------------------------------------------------------------------------------
+// Detail
 function detail(ctx, filter, { route, records, more, gone }) {
   const close = () => { ctx.go(here(ctx, filter, { route: null, from: offsetOf(ctx) }), { replace: true }); document.getElementById(`row-${route?.route_id}`)?.focus(); };
   if (gone) {
@@ -191,6 +191,8 @@ const payload = (record) => record.acknowledgement || record.acknowledgement_und
 const mine = (route) => (record) => {
   const own = payload(record);
   if (record.plan_id && record.plan_id !== route.plan_id && record.metadata_kind !== KIND.escalation) return false;
+  // What names no plan, such as a delivery, belongs to the cycle in which it was.
+  if (!record.plan_id && Date.parse(own.acknowledged_at || record.created_at) < Date.parse(route.created_at)) return false;
   return !own.owner || own.owner === route.owner;
 };
 function standingOf(records, route) {
@@ -214,7 +216,7 @@ function timeline(ctx, route, records) {
     knot.more ? h('div', { class: 'quiet' }, knot.more) : null, knot.bulk ? h('div', {}, h('button', { class: 'linkish quiet', onclick: () => showBulk(ctx, knot.bulk) }, 'part of a bulk')) : null));
 }
 
-// Acting -------------------------------------------------------------------------------------------------------------
+// Acting
 const outstanding = (filter) => narrowed(filter, { state: 'outstanding' });
 const late_ = (filter) => narrowed(filter, { breached: true });
 
