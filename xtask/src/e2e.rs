@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 
 mod identity;
+mod npm;
 
 use crate::golden::{self, Build};
 use crate::process::{self, Background};

@@ -202,7 +202,41 @@ impl App {
     /// # Errors
     /// [`AppError::Storage`] or [`AppError::Spool`]; nothing is stored then.
     pub fn retry_plan(&self, policy: &RetryPolicy, actor: &Actor) -> Result<StoredDocument, AppError> {
-        let (header, decisions) = self.store.as_ref().reading(|tx| {
+        let (header, decisions) = self.retry_decisions(policy, actor)?;
+        let at = header.generated_at;
+        match decisions {
+            Listed::Few(decisions) => {
+                let plan = RetryPlan::new(header, decisions);
+                self.store_document(at, plan.record(None).into_value(), None)
+            }
+            Listed::Many(decisions) => {
+                let (digest, pieces) = whole(*decisions, &header.close())?;
+                self.store_document(at, header.record(&digest).into_value(), Some(pieces))
+            }
+        }
+    }
+
+    /// What a plan made now would decide; nothing is stored.
+    ///
+    /// # Errors
+    /// As [`App::retry_plan`].
+    pub fn retry_preview(&self, policy: &RetryPolicy, actor: &Actor) -> Result<LongText, AppError> {
+        let (header, decisions) = self.retry_decisions(policy, actor)?;
+        Ok(match decisions {
+            Listed::Few(decisions) => LongText::default().text(RetryPlan::new(header, decisions).text()),
+            Listed::Many(decisions) => {
+                let (_, pieces) = whole(*decisions, &header.close())?;
+                LongText::default().spool(Arc::new(Mutex::new(pieces)))
+            }
+        })
+    }
+
+    fn retry_decisions(
+        &self,
+        policy: &RetryPolicy,
+        actor: &Actor,
+    ) -> Result<(RetryPlanHeader, Listed<RetryDecision>), AppError> {
+        self.store.as_ref().reading(|tx| {
             let at = transaction_time(self.clock.as_ref(), tx)?;
             let mut planner = RetryPlanner::new(policy, at);
             let mut decisions = Elements::new(RetryPlan::OPEN, ELEMENTS_IN_RECORD, self.settings.spool_bytes);
@@ -231,18 +265,7 @@ impl App {
                 log_position: tx.head()?.position,
             });
             Ok::<_, AppError>((header, decisions.finish().map_err(AppError::Spool)?))
-        })?;
-        let at = header.generated_at;
-        match decisions {
-            Listed::Few(decisions) => {
-                let plan = RetryPlan::new(header, decisions);
-                self.store_document(at, plan.record(None).into_value(), None)
-            }
-            Listed::Many(decisions) => {
-                let (digest, pieces) = whole(*decisions, &header.close())?;
-                self.store_document(at, header.record(&digest).into_value(), Some(pieces))
-            }
-        }
+        })
     }
 
     /// A stored retry plan by its id.

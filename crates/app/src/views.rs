@@ -660,8 +660,8 @@ impl App {
         terms.push(HistoryTerm::listed());
         terms.sort();
         terms.dedup();
-        if terms.len() > 1 {
-            // Every other term stands on listed records only.
+        if terms.iter().filter(|term| !term.is_orphaned()).count() > 1 {
+            // Every other term that a record carries stands on listed records only.
             terms.retain(|term| *term != HistoryTerm::listed());
         }
         let cursor = paging.cursor.as_deref().map(history_cursor).transpose()?;

@@ -51,6 +51,7 @@ const EMBEDDED: &[(&str, &[u8])] = embedded![
     "assets/export.js",
     "assets/filter.js",
     "assets/format.js",
+    "assets/forms.js",
     "assets/history.js",
     "assets/live.js",
     "assets/overview.js",

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use cavra_domain::acknowledgement::{AckState, Answer};
+use cavra_domain::audit_package::LeftOut;
 use cavra_domain::bulk::{Outcome, decide};
 use cavra_domain::id::{AcknowledgementId, PlanId, RouteId, ScheduleId};
 use cavra_domain::public_safe::{Field, Text};
@@ -154,6 +155,27 @@ fn bulk(case: &Value, routes: &[TrackedRoute], now: Timestamp) -> Value {
     json!(outcomes)
 }
 
+/// What an audit package of a scope has in it, and what it says that it left out.
+fn package(case: &Value, routes: &[TrackedRoute], now: Timestamp) -> Value {
+    let filter = filter(&case["filter"]).or_deliver();
+    let mut left_out = LeftOut::default();
+    let mut matched = Vec::new();
+    for one in routes {
+        match filter.left_out_by(one, now) {
+            Some(term) => left_out.add(term, 1),
+            None => matched.push(one),
+        }
+    }
+    let counts = RouteCounts::of(matched.iter().copied(), now);
+    json!({
+        "routes": matched.iter().map(|one| one.route.route_id.to_string()).collect::<Vec<_>>(),
+        "population": { "known": routes.len(), "matched": matched.len(), "left_out": left_out },
+        "route_count": counts.route_count, "outstanding_count": counts.outstanding,
+        "breached_count": counts.breached, "suppressed_count": counts.suppressed,
+        "alert_level": counts.level().as_str(),
+    })
+}
+
 #[test]
 fn the_domain_answers_every_case_as_the_file_says() {
     let held = std::fs::read_to_string(path()).unwrap();
@@ -184,11 +206,13 @@ fn the_domain_answers_every_case_as_the_file_says() {
     };
     let filters = each("filters", &|case| filtered(case, &routes, now));
     let bulks = each("bulks", &|case| bulk(case, &routes, now));
+    let packages = each("packages", &|case| package(case, &routes, now));
     for (name, value) in [
         ("transitions", json!(transitions)),
         ("breaches", json!(breaches)),
         ("filters", filters),
         ("bulks", bulks),
+        ("packages", packages),
     ] {
         file[name] = value;
     }

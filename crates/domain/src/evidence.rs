@@ -204,6 +204,9 @@ fn texts<'a>(record: &'a Value, key: &str) -> impl Iterator<Item = &'a str> {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HistoryTerm(String);
 
+/// The name of [`HistoryTerm::orphaned`].
+const ORPHANED: &str = "orphaned";
+
 impl HistoryTerm {
     /// Every record that history shows.
     pub fn listed() -> Self {
@@ -249,6 +252,15 @@ impl HistoryTerm {
     /// Undos of a bulk acknowledgement.
     pub fn undo_of_bulk(bulk_id: &str) -> Self {
         Self(format!("undo_of_bulk={bulk_id}"))
+    }
+    /// Acknowledgements that answer no route. No record carries it: later plans and imports decide, so storage asks
+    /// the acknowledgements themselves.
+    pub fn orphaned() -> Self {
+        Self(ORPHANED.into())
+    }
+    /// Whether it is [`Self::orphaned`].
+    pub fn is_orphaned(&self) -> bool {
+        self.0 == ORPHANED
     }
     /// Records with a cadence.
     pub fn cadence(cadence: &str) -> Self {

@@ -129,6 +129,15 @@ pub struct PlanAnswer {
     actor: Actor,
 }
 
+/// The answer of `GET .../delivery-retry-plan`; it is streamed, so this type only describes it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PlanPreview {
+    /// The plan that would be made, under an id that is kept nowhere.
+    plan: RetryPlan,
+    /// Always false: nothing was stored.
+    persisted: bool,
+}
+
 /// The answer of archive health; it is streamed, so this type only describes it.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct HealthAnswer {
@@ -454,6 +463,19 @@ pub(crate) static TABLE: &[Operation] = &[
         output: Output::Json(schema::<PlanAnswer>),
         problems: &[],
         handler: || web::post().to(release::make_retry_plan),
+    },
+    Operation {
+        method: Method::Get,
+        path: "/runtime/go-pilot/rollback-drill-notifications/acknowledgements/audit-delivery/final-reporting-auditor-export/delivery-retry-plan",
+        id: "previewRetryPlan",
+        published_name: None,
+        summary: "What the default policy decides about failed deliveries now; nothing is stored",
+        permission: Some(Permission::EvidenceRead),
+        query: schema::<wire::NoQuery>,
+        body: Body::None,
+        output: Output::Json(schema::<PlanPreview>),
+        problems: &[],
+        handler: || web::get().to(release::retry_preview),
     },
     Operation {
         method: Method::Get,

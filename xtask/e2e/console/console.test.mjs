@@ -46,26 +46,134 @@ test('every number on the overview is the number behind its link', async () => {
   const server = await sample();
   const page = await open(browser, server.url);
   await settled(page);
-  const figures = await page.locator('a.figure').evaluateAll((links) => links.map((link) => [link.querySelector('span').textContent, Number(link.querySelector('b').textContent), link.getAttribute('href')]));
-  assert.ok(figures.length >= 15, `${figures.length}`);
-  let compared = 0;
+  const figures = await page.locator('.step .figure').evaluateAll((all) => all.map((one) => [one.querySelector('span').textContent, Number(one.querySelector('b').textContent), one.getAttribute('href')]));
+  assert.equal(figures.length, 17);
+  assert.deepEqual(await page.locator('.step h2').allTextContents(), ['Notify', 'Acknowledge', 'Package', 'Deliver', 'Archive']);
+  const numberIn = async (locator) => Number(/\d+/.exec((await locator.textContent()).replaceAll(',', ''))[0]);
   for (const [name, number, href] of figures) {
-    if (name === 'Acknowledgements of no route') continue; // Counted apart from the records themselves.
+    assert.ok(href, `${name} leads nowhere`);
     await page.goto(`${server.url}/${href}`);
     await settled(page);
+    const rows = page.locator('main tbody tr');
     let behind = null;
     if (href.startsWith('#/routes')) behind = await total(page);
-    else if (href.startsWith('#/history')) behind = Number(/\d+/.exec(await page.locator('main p[role=status]').textContent())[0]);
-    else if (href === '#/packages') behind = await page.locator('tbody tr').count();
-    else if (name === 'Auditor exports') behind = Number(/\d+/.exec(await page.getByRole('heading', { name: /auditor export/ }).last().textContent())[0]);
-    else if (name === 'Archive alerts now') behind = Number(/\d+/.exec(await page.locator('.verdict p').first().textContent())[0]);
-    else continue;
+    else if (href.startsWith('#/history')) behind = await numberIn(page.locator('main p[role=status]'));
+    else if (href === '#/packages') behind = await rows.count();
+    else if (href === '#/export?action=retry') behind = await page.getByRole('region', { name: 'Decisions', exact: true }).locator('tbody tr').count();
+    else if (href === '#/archive') behind = await page.getByRole('region', { name: 'Archive Health' }).locator('tbody tr').count();
     assert.equal(behind, number, `${name}: ${href}`);
-    compared += 1;
+    // And the list itself has them, where it fits on its first page.
+    if (number <= 50 && /^#\/(routes|history)/.test(href)) assert.equal(await rows.count(), number, name);
   }
-  assert.ok(compared >= 14, `${compared}`);
+  // The legend and the owners lead to their routes as well.
+  await page.goto(`${server.url}/#/overview?hours=168`);
+  await settled(page);
+  await until(page, () => document.querySelector('.hbars'));
+  assert.equal(await page.getByLabel('How far back').inputValue(), '168', 'how far back is in the address');
+  const links = await page.locator('.legend-link, .hbar').evaluateAll((all) => all.map((one) => [Number(one.querySelector('b').textContent), one.getAttribute('href')]));
+  for (const [number, href] of links) {
+    await page.goto(`${server.url}/${href}`);
+    await settled(page);
+    assert.equal(await total(page), number, href);
+  }
   clean(page);
   await page.context().close();
+  await server.stop();
+});
+
+test('the buttons have their names, each does what it says, and one that cannot says why', async () => {
+  const server = await cavra(['--import', QUICKSTART]);
+  const page = await open(browser, server.url);
+  await routesOf(page, server.url);
+  assert.equal(await page.getByRole('heading', { level: 1 }).textContent(), 'Go Rollback Drill Notifications');
+  const named = (name) => page.getByRole('main').getByRole('button', { name, exact: true });
+  for (const [name, heading] of [['Bulk Ack Outstanding', /^Acknowledge \d+ routes$/], ['Bulk Escalate Breached', /^Escalate \d+ routes$/], ['Export Ack Audit', /^Export Ack Audit$/], ['Auditor Export', /^Auditor Export$/], ['Plan Auditor Retry', /^Plan Auditor Retry$/], ['Archive Reference', /^Archive reference$/]]) {
+    await named(name).click();
+    await until(page, (text) => new RegExp(text).test(document.querySelector('dialog h2')?.textContent || ''), heading.source);
+    await page.keyboard.press('Escape');
+    await until(page, () => !document.querySelector('dialog').open);
+  }
+  // Whoever looks is told what is left alone, by state, and it adds up to what is shown.
+  const { counts, total: shown } = await get(server.url, `${B}/routes?limit=1`);
+  await named('Bulk Ack Outstanding').click();
+  await until(page, () => document.querySelector('dialog .beside'));
+  const alone = [...(await page.locator('dialog .beside').textContent()).matchAll(/(\d+) (\w+)/g)].map(([, count, state]) => [state, Number(count)]);
+  assert.deepEqual(Object.fromEntries(alone), { acknowledged: counts.acknowledged_count, escalated: counts.escalated_count, dismissed: counts.dismissed_count, resolved: counts.resolved_count, suppressed: counts.suppressed_count });
+  assert.equal(alone.reduce((sum, [, count]) => sum + count, counts.outstanding_count), shown);
+  await page.keyboard.press('Escape');
+  await named('Export Ack Audit').click();
+  assert.match(await page.locator('dialog .beside').textContent(), new RegExp(`^${counts.route_count} routes.*The ${counts.suppressed_count} suppressed ones.* left out`));
+  await page.keyboard.press('Escape');
+  assert.match(await named('Dismiss…').getAttribute('aria-description'), /Filter first/);
+  await named('Plan Auditor Retry').click();
+  await dialog(page).getByRole('button', { name: 'Make the plan' }).click();
+  await until(page, () => location.hash === '#/export?plan=newest' && document.querySelector('section[aria-label="Retry plan"] tbody tr'));
+  await page.goBack();
+  await settled(page);
+  await named('Archive Health').click();
+  await until(page, () => location.hash === '#/archive' && document.querySelector('section[aria-label="Archive Health"] .verdict'));
+  assert.match(await page.locator('section[aria-label="Archive Health"] .verdict').textContent(), /Judged at \d.*nothing was stored by looking/);
+  clean(page);
+  await page.context().close();
+  await server.stop();
+});
+
+test('the whole scope lives in the address: filters, order, page, route and moment survive a reload, a paste, back and forward', async () => {
+  const server = await cavra(['--import', QUICKSTART]);
+  const page = await open(browser, server.url);
+  await routesOf(page, server.url);
+  // Each of the seven terms, by the control that sets it.
+  const chosen = { owner: 'governance', provider: 'service_now', state: 'outstanding', action: 'deliver', category: 'deliver', breached: 'true', schedule_id: 'fraud-scoring-monthly' };
+  for (const term of ['provider', 'state', 'action', 'breached']) await page.locator(`#filter-${term}`).selectOption(chosen[term]);
+  for (const term of ['owner', 'schedule_id']) await page.locator(`#filter-${term}`).fill(chosen[term]);
+  delete chosen.category;
+  await until(page, (terms) => Object.entries(terms).every(([term, value]) => new URLSearchParams(location.hash.split('?')[1]).get(term) === value), chosen);
+  await settled(page);
+  assert.equal(await total(page), 1);
+  await page.locator('#filter-category').selectOption('maintenance_window');
+  await until(page, () => /^0 /.test(document.querySelector('#scope').textContent));
+  await page.goBack();
+  await until(page, () => /^1 /.test(document.querySelector('#scope').textContent));
+  await page.goForward();
+  await until(page, () => /^0 /.test(document.querySelector('#scope').textContent) && document.querySelector('#filter-category').value === 'maintenance_window');
+  assert.equal(await page.locator('.counted [aria-disabled]').count(), 2, 'suppressed routes are no bulk');
+  // Suppressed routes by category are shown, exported as they are shown, and acted on by nobody.
+  const suppressed = (await get(server.url, `${B}/routes?category=owner_calendar&limit=500`)).total;
+  await routesOf(page, server.url, '?category=owner_calendar');
+  assert.equal(await total(page), suppressed);
+  const asked = page.waitForRequest((request) => request.url().endsWith('/audit-package'));
+  await press(page, 'Export Ack Audit');
+  await dialog(page).getByRole('button', { name: 'Make and download' }).click();
+  assert.deepEqual((({ generated_by, ...filter }) => filter)((await asked).postDataJSON()), { category: 'owner_calendar' }, 'the body is the filter');
+  await until(page, () => /is on its way/.test(document.querySelector('dialog h2')?.textContent || ''));
+  // Going elsewhere closes the dialog: it belongs to what was shown.
+  // A bulk sends the same filter, and only its own terms more.
+  await routesOf(page, server.url, '?owner=platform&schedule_id=payments-ledger-monthly');
+  const looked = page.waitForRequest((request) => request.url().endsWith('/acknowledgements/bulk'));
+  await press(page, 'Bulk Ack Outstanding');
+  assert.deepEqual((await looked).postDataJSON().filter, { owner: 'platform', schedule_id: 'payments-ledger-monthly', state: 'outstanding', action: 'deliver' });
+  await page.keyboard.press('Escape');
+  // A route that is open, on a later page in another order: somebody else who gets the address sees the same.
+  await routesOf(page, server.url, '?size=25&sort=-owner&from=25');
+  await page.locator('#routes tbody th a').nth(3).click();
+  await until(page, () => document.querySelectorAll('.timeline li').length);
+  const [title, first, at] = [await page.locator('.detail').getAttribute('aria-label'), await page.locator('#routes tbody tr').first().textContent(), page.url()];
+  const other = await open(browser, at, { name: 'bo@example.org' });
+  await until(other, () => document.querySelectorAll('.timeline li').length);
+  assert.equal(await other.locator('.detail').getAttribute('aria-label'), title);
+  assert.equal(await other.locator('#routes tbody tr').first().textContent(), first);
+  // Also when the route has left what the filter shows since.
+  const open_ = (await get(server.url, `${B}/routes?state=outstanding&limit=1`)).items[0];
+  await routesOf(other, server.url, '?state=outstanding');
+  await other.locator(`#row-${open_.route_id}`).click();
+  await until(other, () => document.querySelectorAll('.timeline li').length);
+  const left = other.url();
+  await post(server.url, `${B}/${open_.schedule_id}/acknowledgements`, { provider: open_.provider, owner: open_.owner, acknowledged_by: 'cem@example.org', external_ref: 'CHG-LEFT' });
+  await page.goto(left);
+  await until(page, () => /CHG-LEFT/.test(document.querySelector('.detail')?.textContent || ''));
+  await page.goto(left.replace(/route=[^&]+/, 'route=no-such-route'));
+  await until(page, () => /This route is not there/.test(document.querySelector('.detail')?.textContent || ''));
+  for (const one of [page, other]) { clean(one); await one.context().close(); }
   await server.stop();
 });
 
@@ -81,7 +189,7 @@ test('one filter decides what is shown, what a bulk acts on and what is exported
   await until(page, (number) => document.querySelector('#scope b')?.textContent === String(number), wanted);
   assert.equal(await page.locator('#routes tbody tr').count(), wanted);
   const outstanding = (await get(server.url, `${B}/routes?owner=platform&provider=slack&state=outstanding`)).total;
-  assert.equal(await page.getByRole('button', { name: /^Bulk Ack Outstanding/ }).textContent(), `Bulk Ack Outstanding${outstanding}`);
+  assert.equal(await page.locator('.counted').first().textContent(), `Bulk Ack Outstanding${outstanding}`);
   // Reloaded, the same; back, the filter before.
   await page.reload();
   await settled(page);
@@ -111,7 +219,8 @@ test('one filter decides what is shown, what a bulk acts on and what is exported
 
 test('outstanding routes are acknowledged by keyboard in at most six keys', async () => {
   const server = await cavra(['--import', QUICKSTART]);
-  const page = await open(browser, server.url);
+  // A browser that has never been here: there is no name yet.
+  const page = await open(browser, server.url, { name: '' });
   await settled(page);
   const outstanding = (await get(server.url, `${B}/dashboard`)).outstanding_acknowledgement_count;
   assert.ok(outstanding > 0);
@@ -267,6 +376,42 @@ test('one route: who answered and why, what happened when, answering and taking 
   await server.stop();
 });
 
+test('the timeline of a route has its plan, its delivery, its acknowledgements and escalations, and nothing of another cycle', async () => {
+  const server = await cavra(['--import', QUICKSTART]);
+  const page = await open(browser, server.url);
+  const told = async (schedule, provider) => {
+    const route = (await get(server.url, `${B}/routes?schedule_id=${schedule}&provider=${provider}&limit=1`)).items[0];
+    await page.goto(`${server.url}/#/routes?schedule_id=${schedule}&provider=${provider}`);
+    await page.locator(`#row-${route.route_id}`).click();
+    await until(page, () => document.querySelectorAll('.timeline li').length > 0);
+    return { route, knots: await page.locator('.timeline li b').allTextContents(), text: await page.locator('.timeline').textContent() };
+  };
+  const { route, knots } = await told('identity-gateway-monthly', 'pagerduty');
+  assert.deepEqual(knots.map((knot) => knot.replace(/ by .*/, '')), ['Planned', 'Notification not delivered', 'Time to acknowledge was over', 'Escalated']);
+  // Acknowledged now, as part of a bulk, which the timeline leads to; then taken back.
+  await page.goto(`${server.url}/#/routes?schedule_id=identity-gateway-monthly&state=escalated&provider=pagerduty`);
+  await settled(page);
+  await press(page, 'Resolve…');
+  await until(page, () => /^Resolve \d/.test(document.querySelector('dialog h2')?.textContent || ''));
+  await dialog(page).getByLabel(/^Reference/).fill('CHG-5');
+  await dialog(page).getByRole('button', { name: /^Resolve \d/ }).click();
+  await until(page, () => / resolved$/.test(document.querySelector('dialog h2')?.textContent || ''));
+  await dialog(page).getByRole('button', { name: 'Done' }).click();
+  const after = await told('identity-gateway-monthly', 'pagerduty');
+  assert.match(after.text, /Resolved by ana@example\.org.*CHG-5/);
+  await page.getByRole('button', { name: 'part of a bulk' }).last().click();
+  await until(page, () => document.querySelector('dialog table'));
+  assert.match(await dialog(page).textContent(), /Bulk acknowledgement.*gordbulkack-.*identity-gateway-monthly/);
+  await page.keyboard.press('Escape');
+  // A new cycle: its timeline begins anew, although the delivery named no plan.
+  await post(server.url, '/evidence', { metadata_kind: 'go-backend-rollback-drill-notification-plan', session_id: 'gordn-next', created_at: new Date().toISOString(), schedule_id: route.schedule_id, plan: { status: 'due_soon', schedule_id: route.schedule_id, route_decisions: [{ provider: 'pagerduty', owner: route.owner, escalation_owner: 'head', acknowledgement_minutes: 30, action: 'deliver', reason: 'the next drill is due' }] } });
+  const next = await told('identity-gateway-monthly', 'pagerduty');
+  assert.deepEqual(next.knots, ['Planned', 'Time to acknowledge ends']);
+  clean(page);
+  await page.context().close();
+  await server.stop();
+});
+
 test('auditor export, retry plan, archive reference and archive health', async () => {
   const server = await cavra(['--import', QUICKSTART]);
   const page = await open(browser, server.url);
@@ -278,8 +423,10 @@ test('auditor export, retry plan, archive reference and archive health', async (
   const record = (await get(server.url, `${B}?metadata_kind=go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-auditor-export-delivery-retry-plan&limit=1`)).items[0];
   const plan = record.final_reporting_auditor_export_delivery_retry_plan;
   await until(page, (count) => document.querySelectorAll('section[aria-label="Retry plan"] tbody tr').length === count, plan.decision_count);
-  for (const decision of plan.retry_decisions) assert.ok((await page.locator('section[aria-label="Retry plan"] table').textContent()).includes(decision.reason));
-  await press(page, 'Auditor export…');
+  const decided = (await page.locator('section[aria-label="Retry plan"] table').textContent()).toLowerCase();
+  for (const decision of plan.retry_decisions) assert.ok(decided.includes(decision.reason.toLowerCase()), decision.reason);
+  assert.equal(await page.locator('section[aria-label="Retry plan"] tbody td[data-name="What to do"]').evaluateAll((cells) => cells.filter((cell) => cell.textContent.length > 20).length), plan.decision_count, 'each has a remedy');
+  await press(page, 'Auditor Export');
   await dialog(page).getByLabel(/^Release record/).fill('REL-900');
   await dialog(page).getByRole('button', { name: 'Make the export' }).click();
   await until(page, () => /^The export is /.test(document.querySelector('dialog h2')?.textContent || ''));
@@ -292,7 +439,7 @@ test('auditor export, retry plan, archive reference and archive health', async (
   const table = await page.locator('section[aria-label="Archive Health"] table').textContent();
   for (const alert of health.alerts) assert.ok(table.includes(alert.remedy), alert.alert_id);
   const missing = health.alerts.find((alert) => alert.alert_id === 'archive_reference_missing');
-  await press(page, 'Archive reference…');
+  await press(page, 'Archive Reference');
   await dialog(page).getByLabel(/^Where in the archive/).fill('worm://vault-7/one');
   await dialog(page).getByLabel(/^Export/).fill(missing.export_id);
   await dialog(page).getByLabel('SHA-256 that the archive reports').fill('ab'.repeat(32));
@@ -303,7 +450,7 @@ test('auditor export, retry plan, archive reference and archive health', async (
   }, missing.export_id);
   const reports = async () => (await get(server.url, `${B}?metadata_kind=go-backend-rollback-drill-acknowledgement-audit-delivery-final-reporting-archive-reference-health`)).total;
   const before_ = await reports();
-  await press(page, 'Store Archive Health');
+  await press(page, 'Store the report…');
   await dialog(page).getByRole('button', { name: 'Store the report' }).click();
   await until(page, () => !document.querySelector('dialog').open);
   assert.equal(await reports(), before_ + 1, 'looking stored nothing, storing stored one');
@@ -373,6 +520,7 @@ test('without an API the page says so and offers a sample that is unmistakable, 
     await until(page, () => !document.querySelector('dialog').open);
   }
   await press(page, 'Export Ack Audit');
+  assert.match(await dialog(page).textContent(), /^Sample data/, 'dialogs say it as well');
   const [file] = await Promise.all([page.waitForEvent('download'), dialog(page).getByRole('button', { name: 'Make and download' }).click()]);
   const made = JSON.parse(readFileSync(await file.path()));
   assert.match(made.sample, /It is no evidence/);
@@ -448,7 +596,7 @@ test('no screen and no dialog has a barrier, in either theme, from 320 pixels to
     await page.keyboard.press('Escape');
     await page.goto(`${server.url}/#/export`);
     await settled(page);
-    await page.getByRole('button', { name: /^Record the result/ }).first().click();
+    await page.getByRole('button', { name: /^Record result/ }).first().click();
     await dialog(page).getByLabel('It failed').check();
     await look('the result of a delivery');
     await page.keyboard.press('Escape');

@@ -29,6 +29,11 @@ writeFileSync(rbac, 'group_mappings:\n  release-operators: release-manager\n  au
 const signing = await cavra(['--import', QUICKSTART, '--signing-key', key]);
 const guarded = await cavra(['--import', QUICKSTART], { listen: `127.0.0.1:${port}`, environment: { CAVRA_APPROVAL_OIDC_CONFIG: oidc, CAVRA_APPROVAL_RBAC_FILE: rbac } });
 const B = (page, name) => page.getByRole('button', { name }).first().click();
+/// Closes the dialog, and waits until it is closed: a key that is pressed before that belongs to it.
+const away = async (page) => {
+  await page.keyboard.press('Escape');
+  await until(page, () => !document.querySelector('dialog').open);
+};
 let pictures = 0;
 for (const theme of ['light', 'dark']) {
   // Before anything of this round was done.
@@ -62,10 +67,10 @@ for (const theme of ['light', 'dark']) {
   await page.getByRole('dialog').getByLabel('Reason').fill('for the picture');
   await page.getByRole('dialog').getByRole('button', { name: 'Undo', exact: true }).click();
   await until(page, () => /taken back$/.test(document.querySelector('dialog h2')?.textContent || ''));
-  await page.keyboard.press('Escape');
+  await away(page);
   await B(page, /^Export Ack Audit/);
   await shoot('export-package');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.goto(`${server.url}/#/routes?state=outstanding`);
   await settled(page);
   await page.locator('#routes tbody th a').first().click();
@@ -76,7 +81,7 @@ for (const theme of ['light', 'dark']) {
   await page.getByRole('dialog').getByRole('button', { name: 'Escalate' }).click();
   await until(page, () => document.querySelector('dialog [role=alert]'));
   await shoot('refused');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.goto(`${server.url}/#/routes?state=outstanding`);
   await settled(page);
   await B(page, /^Bulk Ack Outstanding/);
@@ -86,7 +91,7 @@ for (const theme of ['light', 'dark']) {
   await page.getByRole('dialog').getByRole('button', { name: /^Acknowledge \d/ }).click();
   await until(page, () => /faster/.test(document.querySelector('dialog').textContent));
   await shoot('somebody-was-faster');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.goto(`${server.url}/#/export`);
   await settled(page);
   await B(page, /^Plan Auditor Retry/);
@@ -95,7 +100,7 @@ for (const theme of ['light', 'dark']) {
   await until(page, () => !document.querySelector('dialog').open && document.querySelector('svg.retry .mark-wait'));
   await shoot('retry-plan', { fullPage: true });
   await B(page, 'Dismiss this message');
-  await B(page, /^Record the result/);
+  await B(page, /^Record result/);
   await shoot('delivery-arrived');
   await page.getByRole('dialog').getByLabel('It failed').check();
   await shoot('delivery-failed');
@@ -103,31 +108,32 @@ for (const theme of ['light', 'dark']) {
   await page.getByRole('dialog').getByRole('button', { name: 'Record the result' }).click();
   await until(page, () => /has not got it/.test(document.querySelector('dialog h2').textContent));
   await shoot('delivery-done');
-  await page.keyboard.press('Escape');
+  await away(page);
   await settled(page);
   await shoot('retry-plan-after', { fullPage: true });
   await page.getByRole('region', { name: 'Auditor exports, newest first' }).getByRole('button', { name: 'REL-127' }).first().click();
   await until(page, () => document.querySelector('dialog [aria-label^="Deliveries"] tbody tr'));
   await shoot('export-facts');
-  await page.keyboard.press('Escape');
-  await B(page, /^Auditor export…/);
+  await away(page);
+  await B(page, /^Auditor Export/);
   await shoot('export-ask');
   await page.getByRole('dialog').getByLabel(/^Release record/).fill(`REL-${theme}`);
   await page.getByRole('dialog').getByRole('button', { name: 'Make the export' }).click();
   await until(page, () => /^The export is /.test(document.querySelector('dialog h2').textContent));
   await shoot('export-made');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.goto(`${server.url}/#/archive`);
   await settled(page);
-  await B(page, /^Archive reference/);
+  await B(page, /^Archive Reference/);
   await shoot('archive-reference');
-  await page.keyboard.press('Escape');
-  await B(page, /^Store Archive Health/);
+  await away(page);
+  await B(page, /^Store the report/);
   await shoot('archive-store');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.keyboard.press('t');
+  await page.getByRole('dialog').getByLabel('or log position').waitFor();
   await shoot('as-of');
-  await page.keyboard.press('Escape');
+  await away(page);
   for (const screen of SCREENS) {
     await page.goto(`${server.url}/#/${screen}?as_of=${then}`);
     await settled(page);
@@ -140,21 +146,45 @@ for (const theme of ['light', 'dark']) {
   await shoot('past-route');
   await B(page, /^Export Ack Audit/);
   await shoot('past-export-package');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.goto(`${server.url}/#/history`);
   await settled(page);
   await page.locator('tbody .linkish').nth(2).click();
   await shoot('record');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.goto(`${server.url}/#/routes?state=resolved&owner=nobody`);
   await settled(page);
   await shoot('nothing-matches');
   await page.getByRole('heading', { level: 1 }).focus();
   await page.keyboard.press('?');
   await shoot('keyboard');
-  await page.keyboard.press('Escape');
+  await away(page);
+  await page.goto(`${server.url}/#/routes?route=no-such-route`);
+  await settled(page);
+  await shoot('route-gone');
+  await page.goto(`${server.url}/#/export?action=retry`);
+  await settled(page);
+  await shoot('retry-decisions');
+  await page.goto(`${server.url}/#/history?orphaned=true`);
+  await settled(page);
+  await shoot('history-of-no-route');
+  await page.goto(`${server.url}/#/routes?schedule_id=search-index-weekly`);
+  await settled(page);
+  let release;
+  const held = new Promise((resolve) => { release = resolve; });
+  await B(page, /^Bulk Ack Outstanding/);
+  await until(page, () => document.querySelector('dialog table'));
+  await page.route('**/acknowledgements/bulk', async (route) => { await held; await route.abort(); });
+  await page.getByRole('dialog').getByRole('button', { name: /^Acknowledge \d/ }).click();
+  await until(page, () => /1 s/.test(document.querySelector('dialog .working')?.textContent || ''));
+  await shoot('working');
+  release();
+  await until(page, () => /may or may not/.test(document.querySelector('dialog')?.textContent || ''));
+  await shoot('lost-answer');
+  await page.unroute('**/acknowledgements/bulk');
+  await away(page);
   await page.setViewportSize({ width: 3840, height: 2160 });
-  for (const screen of ['overview', 'routes', 'export', 'archive']) {
+  for (const screen of SCREENS) {
     await page.goto(`${server.url}/#/${screen}`);
     await settled(page);
     await shoot(`${screen}-wide`);
@@ -177,13 +207,35 @@ for (const theme of ['light', 'dark']) {
   await B(page, /^Bulk Ack Outstanding/);
   await until(page, () => document.querySelector('dialog table'));
   await shoot('bulk-preview-narrow');
-  await page.keyboard.press('Escape');
+  await away(page);
   await page.goto(`${server.url}/#/export`);
   await settled(page);
-  await B(page, /^Record the result/);
+  await B(page, /^Record result/);
   await page.getByRole('dialog').getByLabel('It failed').check();
   await shoot('delivery-narrow');
   await page.context().close();
+  // Nothing there yet; and then the API goes away.
+  const bare = await cavra();
+  const nothing = await open(browser, bare.url, { theme });
+  for (const screen of SCREENS) {
+    await nothing.goto(`${bare.url}/#/${screen}`);
+    await settled(nothing);
+    await nothing.screenshot({ path: join(out, `empty-${screen}-${theme}.png`) });
+    pictures += 1;
+  }
+  await nothing.goto(`${bare.url}/#/routes?breached=true&as_of=2999-01-01T00:00:00Z`);
+  await until(nothing, () => document.querySelector('main [role=alert]'));
+  await nothing.screenshot({ path: join(out, `error-${theme}.png`) });
+  await nothing.context().close();
+  await bare.stop();
+  const full = await cavra(['--import', QUICKSTART]);
+  const gone = await open(browser, `${full.url}/#/routes`, { theme });
+  await settled(gone);
+  await full.stop();
+  await until(gone, () => document.querySelector('.strip.is-away'));
+  await gone.screenshot({ path: join(out, `away-${theme}.png`) });
+  pictures += 2;
+  await gone.context().close();
   const lost = await open(browser, site.url, { theme, may: ['http://127.0.0.1:9'] });
   await lost.getByRole('heading', { name: 'The API cannot be reached' }).waitFor();
   await lost.screenshot({ path: join(out, `unreachable-${theme}.png`) });
@@ -206,7 +258,7 @@ for (const theme of ['light', 'dark']) {
   await signed.getByRole('dialog').getByRole('button', { name: 'Make and download' }).click();
   await until(signed, () => /is on its way/.test(document.querySelector('dialog h2').textContent));
   await signed.screenshot({ path: join(out, `export-package-done-${theme}.png`) });
-  await signed.keyboard.press('Escape');
+  await away(signed);
   await signed.goto(`${signing.url}/#/packages`);
   await settled(signed);
   await signed.screenshot({ path: join(out, `packages-signed-${theme}.png`) });
@@ -228,13 +280,22 @@ for (const theme of ['light', 'dark']) {
   pictures += 6;
   await person.context().close();
 }
-const contrast = await open(browser, server.url, { contrast: 'more' });
-await contrast.goto(`${server.url}/#/routes`);
-await settled(contrast);
-await contrast.screenshot({ path: join(out, 'routes-contrast.png') });
-const forced = await open(browser, server.url, { forcedColors: 'active', theme: 'dark' });
-await settled(forced);
-await forced.screenshot({ path: join(out, 'overview-forced-colours.png') });
+for (const [name, more] of [['contrast', { contrast: 'more' }], ['contrast-dark', { contrast: 'more', theme: 'dark' }], ['forced', { forcedColors: 'active', theme: 'dark' }]]) {
+  const page = await open(browser, server.url, more);
+  for (const screen of SCREENS) {
+    await page.goto(`${server.url}/#/${screen}`);
+    await settled(page);
+    await page.screenshot({ path: join(out, `${screen}-${name}.png`) });
+    pictures += 1;
+  }
+  await page.goto(`${server.url}/#/routes?schedule_id=payments-ledger-monthly`);
+  await settled(page);
+  await B(page, /^Dismiss…/);
+  await until(page, () => document.querySelector('dialog table'));
+  await page.screenshot({ path: join(out, `bulk-${name}.png`) });
+  pictures += 1;
+  await page.context().close();
+}
 // The two that the README shows, small.
 const fresh = await sample();
 const small = await open(browser, fresh.url, { width: 1120, height: 700 });
@@ -251,4 +312,4 @@ await browser.close();
 site.close();
 provider.kill('SIGTERM');
 await stopAll();
-console.log(`${pictures + 4} pictures in ${out}`);
+console.log(`${pictures + 2} pictures in ${out}`);

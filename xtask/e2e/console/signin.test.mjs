@@ -65,7 +65,7 @@ test('whoever signs in comes back to where they were, sees who they are, and act
   assert.equal(recorded.bulk_acknowledgement.actor.verified, true);
   await dialog(page).getByRole('button', { name: 'Done' }).click();
   const button = page.getByRole('button', { name: /^Export Ack Audit/ });
-  assert.match(await button.getAttribute('aria-label'), /Your role does not let you make an audit package/);
+  assert.match(await button.getAttribute('aria-description'), /Your role does not let you make an audit package/);
   await page.getByRole('button', { name: 'Sign out' }).click();
   await page.getByRole('heading', { name: 'Sign in' }).waitFor();
   assert.deepEqual(page.faults, []);
@@ -76,7 +76,7 @@ test('an auditor may export and not acknowledge, and the buttons say why', async
   const page = await signIn('auditor');
   const button = page.getByRole('button', { name: /^Bulk Ack Outstanding/ });
   assert.equal(await button.getAttribute('aria-disabled'), 'true');
-  assert.match(await button.getAttribute('aria-label'), /Your role does not let you acknowledge in bulk/);
+  assert.match(await button.getAttribute('aria-description'), /Your role does not let you acknowledge in bulk/);
   await page.goto(`${server.url}/#/routes?schedule_id=search-index-weekly`);
   await settled(page);
   await page.getByRole('button', { name: /^Export Ack Audit/ }).click();

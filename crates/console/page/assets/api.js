@@ -18,8 +18,22 @@ export class Refused extends Error {
 
 /// The API did not answer.
 export class Unreachable extends Error {
-  constructor(base) {
-    super(`The API at ${base || 'this address'} cannot be reached.`);
+  constructor(base, waited) {
+    super(waited ? `The API at ${base} did not answer within ${waited / 1000} seconds.` : `The API at ${base} cannot be reached.`);
+  }
+}
+
+/// The text of an answer; how much of it has come is told to `got`.
+async function textOf(response, got) {
+  if (!got || !response.body) return response.text();
+  const [reader, decoder] = [response.body.getReader(), new TextDecoder()];
+  let [text, count] = ['', 0];
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return text + decoder.decode();
+    count += value.length;
+    text += decoder.decode(value, { stream: true });
+    got(count);
   }
 }
 
@@ -30,6 +44,7 @@ export function intent() {
 }
 
 const WAIT_MS = 20000;
+const LONG_MS = 600000;
 const TELLING = {
   401: 'You are not signed in, or your session is over. Sign in and try again.',
   429: 'The API is asked too often. Wait a moment and try again.',
@@ -40,7 +55,8 @@ export class Api {
     this.base = base.replace(/\/+$/, '');
     this.seen = new Map();
     this.csrf = null;
-    this.onReach = () => {};
+    // Told how many bytes have come of what takes long.
+    this.got = null;
   }
 
   url(path, query) {
@@ -52,20 +68,19 @@ export class Api {
     return `${this.base}${path}${text ? `?${text}` : ''}`;
   }
 
-  async send(url, options, wait) {
+  async send(url, options, wait, got) {
     const limit = new AbortController();
-    const timer = setTimeout(() => limit.abort(), wait);
+    let late = false;
+    const timer = setTimeout(() => { late = true; limit.abort(); }, wait);
     const outer = options.signal;
     outer?.addEventListener('abort', () => limit.abort());
     try {
       const response = await fetch(url, { cache: 'no-store', redirect: 'error', ...options, signal: limit.signal });
-      const text = await response.text();
-      this.onReach(true);
+      const text = await textOf(response, got);
       return { response, text };
     } catch (error) {
       if (outer?.aborted) throw new DOMException('superseded', 'AbortError');
-      this.onReach(false);
-      throw new Unreachable(this.base || location.origin);
+      throw new Unreachable(this.base || location.origin, late && wait);
     } finally {
       clearTimeout(timer);
     }
@@ -99,7 +114,7 @@ export class Api {
 
   /// A document byte for byte, for whoever checks its digest or its signature.
   async raw(path, accept = 'application/json') {
-    const answer = await this.send(this.url(path), { headers: { accept } }, 120000);
+    const answer = await this.send(this.url(path), { headers: { accept } }, LONG_MS, this.got);
     if (!answer.response.ok) this.parsed(answer);
     return answer.text;
   }
@@ -109,7 +124,7 @@ export class Api {
     const headers = { 'content-type': 'application/json', accept: 'application/json', ...more };
     if (key) headers['idempotency-key'] = key;
     if (this.csrf) headers['x-csrf-token'] = this.csrf;
-    return this.parsed(await this.send(this.url(path), { method: 'POST', headers, body: JSON.stringify(body) }, 120000));
+    return this.parsed(await this.send(this.url(path), { method: 'POST', headers, body: JSON.stringify(body) }, LONG_MS, this.got));
   }
 
   listen() { return new EventSource(this.url('/events')); }

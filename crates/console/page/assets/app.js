@@ -15,7 +15,7 @@ import { choose, lookAt, pastStrip } from './past.js';
 const VIEWS = { overview, routes, packages, export: exporting, archive, history };
 const NAMES = { overview: 'Overview', routes: 'Routes', packages: 'Audit packages', export: 'Auditor export', archive: 'Archive', history: 'History' };
 const LETTERS = { o: 'overview', r: 'routes', p: 'packages', x: 'export', v: 'archive', h: 'history' };
-const MODES = { starting: 'Connecting…', live: 'Live', polling: 'Checked every 3 s', away: 'Not connected', sample: 'Sample data' };
+const MODES = { starting: 'Connecting…', live: 'Live', polling: 'Checked every second', away: 'Not connected', sample: 'Sample data' };
 
 const root = document.getElementById('app');
 const sample = new URLSearchParams(location.search).has('sample');
@@ -23,24 +23,25 @@ const base = String(window.CAVRA_API_BASE || '').trim();
 
 const ctx = {
   asOf: '', moment: null, sample, api: null, session: null, config: null, page: '', parameters: new URLSearchParams(), data: null, error: null,
-  at: null, away: false, awaySince: null, mode: 'starting', dialog: null, notices: [], ui: {}, gate: null,
+  at: null, away: false, awaySince: null, mode: 'starting', dialog: null, notices: [], gate: null,
 };
 
-// Theme -------------------------------------------------------------------------------------------------------------
+// Theme
 const theme = () => localStorage.getItem('cavra-theme') || 'system';
 function applyTheme() {
   if (theme() === 'system') delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = theme();
 }
 
-// Saying things -----------------------------------------------------------------------------------------------------
+// Saying things
 ctx.say = (text) => { document.getElementById('said').textContent = text; };
 ctx.notify = (text, kind = 'healthy') => {
   const notice = { text: sentence(text), kind, id: Math.random() };
   ctx.notices.push(notice);
   const place = kind === 'critical' ? 'cried' : 'said';
   document.getElementById(place).textContent = notice.text;
-  setTimeout(() => { ctx.notices = ctx.notices.filter((one) => one !== notice); draw(); }, kind === 'critical' ? 20000 : 8000);
+  // What went wrong stays until somebody has read it.
+  if (kind !== 'critical') setTimeout(() => { ctx.notices = ctx.notices.filter((one) => one !== notice); draw(); }, 8000);
   draw();
 };
 ctx.failed = (error) => {
@@ -49,7 +50,7 @@ ctx.failed = (error) => {
   if (error instanceof Refused && error.status === 401) start();
 };
 
-// Where we are ------------------------------------------------------------------------------------------------------
+// Where we are
 ctx.go = (to, { replace = false, moment } = {}) => {
   const address = moment === undefined ? carrying(to) : to;
   if (address === location.hash) { refresh(); return; }
@@ -93,6 +94,9 @@ ctx.read = async (path, query, signal) => {
   return answer;
 };
 
+/// Time itself has changed something, such as who is late.
+const passed = () => { if (started && !ctx.gate && !ctx.asOf && !ctx.away && !document.hidden) refresh(); };
+
 let running = null;
 let again = false;
 async function load() {
@@ -133,7 +137,7 @@ function refresh() {
 }
 ctx.refresh = refresh;
 
-// Whether the API is there ------------------------------------------------------------------------------------------
+// Whether the API is there
 function reached(yes) {
   if (ctx.away === !yes) return;
   ctx.away = !yes;
@@ -143,7 +147,7 @@ function reached(yes) {
   draw();
 }
 
-// Dialogs -----------------------------------------------------------------------------------------------------------
+// Dialogs
 ctx.open = (dialog) => {
   ctx.dialog = dialog;
   draw();
@@ -159,7 +163,7 @@ ctx.step = () => {
   (element?.querySelector('[autofocus]') || element?.querySelector('h2'))?.focus();
 };
 
-// Drawing -----------------------------------------------------------------------------------------------------------
+// Drawing
 const brand = () => h('a', { class: 'brand', href: '#/overview' }, h('img', { src: 'assets/icon.svg', alt: '' }), h('span', {}, 'CAVRA', h('small', {}, 'evidence console')));
 
 function side() {
@@ -173,13 +177,13 @@ function side() {
       session ? h('div', { class: 'who', id: 'who' },
         session.authenticated ? [h('b', {}, session.actor.actor), h('span', { class: 'quiet' }, roles(session)),
           ends ? h('span', { class: 'quiet' }, ` · ends in ${span(ends - Date.now())}`) : null,
-          session.csrf_token ? h('div', {}, h('button', { type: 'button', class: 'linkish', onclick: signOut }, 'Sign out')) : null]
-          : session.auth_required ? [h('span', { class: 'quiet' }, 'Not signed in'), h('div', {}, h('button', { type: 'button', class: 'linkish', onclick: signIn }, 'Sign in'))]
+          session.csrf_token ? h('div', {}, h('button', { class: 'linkish', onclick: signOut }, 'Sign out')) : null]
+          : session.auth_required ? [h('span', { class: 'quiet' }, 'Not signed in'), h('div', {}, h('button', { class: 'linkish', onclick: signIn }, 'Sign in'))]
             : sample ? h('span', { class: 'quiet' }, 'Nobody is signed in: this is a sample.') : h('span', { class: 'quiet local' }, 'Open local mode: nobody is verified.')) : null,
       h('label', { class: 'field' }, h('span', { class: 'unseen' }, 'Colours'),
         h('select', { value: theme(), onchange: (event) => { localStorage.setItem('cavra-theme', event.target.value); applyTheme(); } },
           h('option', { value: 'system' }, 'System colours'), h('option', { value: 'light' }, 'Light'), h('option', { value: 'dark' }, 'Dark'))),
-      h('button', { type: 'button', class: 'linkish', onclick: help, 'aria-keyshortcuts': '?' }, 'Keyboard')));
+      h('button', { class: 'linkish', onclick: help, 'aria-keyshortcuts': '?' }, 'Keyboard')));
 }
 
 /// What the actor may do follows from roles; published servers tell only the groups.
@@ -192,15 +196,15 @@ function strips() {
   return [
     sample ? h('section', { class: 'strip is-sample', 'aria-label': 'Sample data', key: 'sample' }, icon('warning'),
       h('span', { class: 'spread' }, 'Sample data. Invented, in this browser only; nothing you do here is sent anywhere or kept.'),
-      h('button', { type: 'button', class: 'button small', onclick: () => leaveSample() }, 'Leave the sample')) : null,
+      h('button', { class: 'button small', onclick: () => leaveSample() }, 'Leave the sample')) : null,
     ctx.config?.metadata_mode === 'sample' && !sample ? h('section', { class: 'strip is-sample', 'aria-label': 'Sample server', key: 'server' }, icon('warning'),
       h('span', { class: 'spread' }, 'Sample server. Its data is invented and in memory: when it stops, everything is gone.')) : null,
     ctx.asOf ? pastStrip(ctx) : null,
     ctx.away ? h('section', { class: 'strip is-away', 'aria-label': 'Connection', key: 'away' }, icon('critical'),
       h('span', { class: 'spread' }, `The API cannot be reached since ${clockTime(ctx.awaySince)}. `,
         ctx.at ? `What you see is from ${clockTime(ctx.at)} and may be out of date; nothing can be changed.` : 'There is nothing to show yet.'),
-      h('button', { type: 'button', class: 'button small', onclick: refresh }, 'Try now'),
-      h('button', { type: 'button', class: 'button small', onclick: enterSample }, 'Look at sample data')) : null,
+      h('button', { class: 'button small', onclick: refresh }, 'Try now'),
+      h('button', { class: 'button small', onclick: enterSample }, 'Look at sample data')) : null,
   ];
 }
 
@@ -221,22 +225,22 @@ function draw() {
     h('div', { class: 'frame' }, side(),
       h('main', { id: 'main', class: 'content', tabindex: '-1', 'aria-busy': running && !ctx.data ? 'true' : null, key: ctx.page },
         h('div', { class: 'head' }, h('div', {}, h('h1', { id: 'title', tabindex: '-1' }, view.title), view.lead ? h('p', {}, view.lead) : null), h('div', { class: 'tools' },
-          sample || ctx.asOf ? null : h('button', { type: 'button', class: 'button plain', id: 'as-of', key: 'as-of', onclick: () => choose(ctx) }, icon('history'), 'As of…'), view.tools ? view.tools(ctx) : null)),
+          sample || ctx.asOf ? null : h('button', { class: 'button plain', id: 'as-of', key: 'as-of', onclick: () => choose(ctx) }, icon('history'), 'As of…'), view.tools ? view.tools(ctx) : null)),
         ctx.error ? errorBox(ctx.error, refresh) : null,
         ctx.data ? view.render(ctx, ctx.data) : ctx.error ? null : waiting())),
-    h('dialog', { id: 'dialog', 'aria-labelledby': 'dialog-title', onclose: () => { const done = ctx.dialog?.closed; ctx.dialog = null; done?.(); draw(); }, oncancel: (event) => { if (ctx.dialog?.busy) event.preventDefault(); } },
-      ctx.dialog ? h('div', { class: 'dialog', key: ctx.dialog.name }, ctx.dialog.render(),
-        h('button', { type: 'button', class: 'button plain small dialog-close', 'aria-label': 'Close', onclick: () => { if (!ctx.dialog?.busy) ctx.close(); } }, icon('close'))) : null),
+    h('dialog', { id: 'dialog', 'aria-labelledby': 'dialog-title', onclose: (_, element) => { if (element.open) return; const done = ctx.dialog?.closed; ctx.dialog = null; done?.(); draw(); }, oncancel: (event) => { if (ctx.dialog?.busy) event.preventDefault(); } },
+      ctx.dialog ? h('div', { class: 'dialog', key: ctx.dialog.name }, sample ? h('p', { class: 'badge is-warning' }, icon('warning'), 'Sample data') : null, ctx.dialog.render(),
+        h('button', { class: 'button plain small dialog-close', 'aria-label': 'Close', onclick: () => { if (!ctx.dialog?.busy) ctx.close(); } }, icon('close'))) : null),
     h('section', { class: 'notices', 'aria-label': 'Messages' }, ctx.notices.map((notice) => h('div', { class: `note is-${notice.kind}`, key: notice.id }, icon(notice.kind), h('div', {}, h('p', {}, notice.text)),
-      h('button', { type: 'button', class: 'button plain small', 'aria-label': 'Dismiss this message', onclick: () => { ctx.notices = ctx.notices.filter((one) => one !== notice); draw(); } }, icon('close'))))));
-  tick(root);
+      h('button', { class: 'button plain small', 'aria-label': 'Dismiss this message', onclick: () => { ctx.notices = ctx.notices.filter((one) => one !== notice); draw(); } }, icon('close'))))));
+  tick(root, passed);
   // What sticks below them has to know how high they are.
   const high = `${document.getElementById('strips').offsetHeight}px`;
   if (document.documentElement.style.getPropertyValue('--strips') !== high) document.documentElement.style.setProperty('--strips', high);
 }
 ctx.draw = draw;
 
-// Keyboard ----------------------------------------------------------------------------------------------------------
+// Keyboard
 const keysOn = () => localStorage.getItem('cavra-keys') !== 'off';
 function help() {
   const view = VIEWS[ctx.page];
@@ -246,11 +250,11 @@ function help() {
     render: () => [h('h2', { id: 'dialog-title', tabindex: '-1' }, 'Keyboard'),
       h('dl', { class: 'keys' }, rows.map(([key, name]) => [h('dt', {}, h('kbd', {}, key)), h('dd', {}, name)])),
       h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: keysOn(), onchange: (event) => localStorage.setItem('cavra-keys', event.target.checked ? 'on' : 'off') }), 'Use single letters as shortcuts'),
-      h('div', { class: 'dialog-foot' }, h('button', { type: 'button', class: 'button primary', autofocus: true, onclick: ctx.close }, 'Done'))],
+      h('div', { class: 'dialog-foot' }, h('button', { class: 'button primary', autofocus: true, onclick: ctx.close }, 'Done'))],
   });
 }
 document.addEventListener('keydown', (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || !keysOn() || ctx.dialog || ctx.gate) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || !keysOn() || document.getElementById('dialog')?.open || ctx.gate) return;
   if (/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
   const moment = sample ? null : event.key === 't' ? () => choose(ctx) : event.key === 'n' && ctx.asOf ? () => lookAt(ctx, '') : null;
   const act = event.key === '?' ? help : moment ? moment : VIEWS[ctx.page]?.keys?.[event.key] ? () => VIEWS[ctx.page].keys[event.key].act(ctx) : LETTERS[event.key] ? () => ctx.go(`#/${LETTERS[event.key]}`) : null;
@@ -259,7 +263,7 @@ document.addEventListener('keydown', (event) => {
   act();
 });
 
-// Signing in and out ------------------------------------------------------------------------------------------------
+// Signing in and out
 function signIn() {
   sessionStorage.setItem('cavra-hash', location.hash);
   location.assign(ctx.api.url('/console/sign-in', { return_to: location.pathname }));
@@ -275,7 +279,7 @@ async function signOut() {
 function enterSample() { location.assign(`${location.pathname}?sample${location.hash}`); }
 function leaveSample() { location.assign(`${location.pathname}${location.hash}`); }
 
-// Starting ----------------------------------------------------------------------------------------------------------
+// Starting
 let live = null;
 let retry = null;
 let started = false;
@@ -287,7 +291,7 @@ async function start() {
     if (started) { if (!(error instanceof Unreachable)) ctx.failed(error); return; }
     ctx.gate = () => [h('h1', { tabindex: '-1' }, error instanceof Unreachable ? 'The API cannot be reached' : 'The API does not answer as expected'),
       errorBox(error), h('p', {}, 'The console asks again by itself. Until then there is nothing true to show here.'),
-      h('div', { class: 'tools' }, h('button', { type: 'button', class: 'button primary', onclick: start }, 'Try now'), h('button', { type: 'button', class: 'button', onclick: enterSample }, 'Look at sample data'))];
+      h('div', { class: 'tools' }, h('button', { class: 'button primary', onclick: start }, 'Try now'), h('button', { class: 'button', onclick: enterSample }, 'Look at sample data'))];
     draw();
     retry = setTimeout(start, 2000);
     return;
@@ -301,9 +305,9 @@ async function start() {
         ? h('p', {}, `You are signed in as ${ctx.session.actor.actor}, and none of your groups gives the permission evidence.read.`)
         : h('p', {}, signs ? 'Evidence is shown to people who are known here. Your organisation’s identity provider says who you are.' : 'This service knows people by their tokens only: signing in with a browser is not configured (client_id and redirect_url).'),
       h('div', { class: 'tools' },
-        !ctx.session.authenticated && signs ? h('button', { type: 'button', class: 'button primary', onclick: signIn }, 'Sign in') : null,
-        ctx.session.csrf_token ? h('button', { type: 'button', class: 'button', onclick: signOut }, 'Sign out') : null,
-        h('button', { type: 'button', class: 'button', onclick: enterSample }, 'Look at sample data'))];
+        !ctx.session.authenticated && signs ? h('button', { class: 'button primary', onclick: signIn }, 'Sign in') : null,
+        ctx.session.csrf_token ? h('button', { class: 'button', onclick: signOut }, 'Sign out') : null,
+        h('button', { class: 'button', onclick: enterSample }, 'Look at sample data'))];
     draw();
     return;
   }
@@ -326,8 +330,13 @@ async function start() {
 applyTheme();
 listen(root);
 // An address that changes before anything is known of the session is read when it is.
-addEventListener('hashchange', () => { if (started && !ctx.gate) arrive(); });
-setInterval(() => tick(root), 5000);
+addEventListener('hashchange', () => {
+  // A dialog belongs to the screen that it was opened on.
+  if (!ctx.dialog?.busy) ctx.close();
+  if (started && !ctx.gate) arrive();
+});
+setInterval(() => tick(root, passed), 1000);
+setInterval(passed, 30000);
 addEventListener('resize', draw);
 setInterval(() => {
   const ends = ctx.session?.expires_at ? Date.parse(ctx.session.expires_at) : null;

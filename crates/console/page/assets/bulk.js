@@ -1,9 +1,10 @@
 // Acting on routes: preview, one confirmation bound to what was seen, outcomes, undo.
-import { B, Refused, Unreachable, intent } from './api.js';
+import { B, Refused, intent } from './api.js';
 import { h } from './dom.js';
 import { sentence as inWords } from './filter.js';
+import { actorName, cancel, end, flow, foot, form, reasonField, referenceFields, title, working } from './forms.js';
 import { many, number, short, when, words } from './format.js';
-import { actorField, actorOf, badge, button, download, errorBox, field, icon, rest, table, waiting } from './widgets.js';
+import { badge, button, download, errorBox, icon, rest, table } from './widgets.js';
 
 const VERB = { acknowledged: 'Acknowledge', escalated: 'Escalate', dismissed: 'Dismiss', resolved: 'Resolve' };
 const REASONS = {
@@ -12,47 +13,6 @@ const REASONS = {
   changed_since: 'somebody has changed it since', already_undone: 'was undone before',
 };
 const SHOWN = 200;
-
-/// A dialog of steps that somebody goes through once. Its key is made with it, so however often the button is pressed
-/// or the network fails, one thing is done.
-function flow(ctx, name, steps) {
-  const state = { step: steps.first, error: null, busy: false, key: intent(), data: {} };
-  const dialog = {
-    name, get busy() { return state.busy; },
-    render: () => steps[state.step](state, run),
-    closed: () => { if (state.done) ctx.refresh(); },
-  };
-  async function run(work, next) {
-    if (state.busy) return;
-    Object.assign(state, { busy: true, error: null });
-    ctx.draw();
-    try {
-      await work();
-      if (next) state.step = next;
-    } catch (error) {
-      state.error = error;
-    } finally {
-      state.busy = false;
-      if (ctx.dialog === dialog) ctx.step();
-    }
-  }
-  ctx.open(dialog);
-  return { state, run };
-}
-
-const title = (text) => h('h2', { id: 'dialog-title', tabindex: '-1' }, text);
-const foot = (...buttons) => h('div', { class: 'dialog-foot' }, buttons);
-const cancel = (ctx, state, label = 'Cancel') => h('button', { type: 'button', class: 'button', key: 'cancel', 'aria-disabled': state.busy ? 'true' : null, onclick: () => { if (!state.busy) ctx.close(); } }, label);
-const submit = (state, label, kind = '', first = true) => h('button', { type: 'submit', key: 'submit', class: `button primary ${kind}`, autofocus: first, 'aria-disabled': state.busy ? 'true' : null }, state.busy ? [h('span', { class: 'spinner' }), 'Working…'] : label);
-const referenceFields = () => h('div', { class: 'two' },
-  field('Reference', h('input', { name: 'external_ref', maxlength: 500, autocomplete: 'off', placeholder: 'CHG-4711' }), 'Ticket or change number'),
-  field('Notes', h('input', { name: 'notes', maxlength: 4000, autocomplete: 'off' }), 'Why. Never a secret: such text is refused'));
-const texts = (form) => {
-  const data = new FormData(form);
-  return { external_ref: String(data.get('external_ref') || '').trim(), notes: String(data.get('notes') || '').trim() };
-};
-/// A failed write may have been done all the same; with its key it can be sent again without harm.
-const failed = (state) => (state.error ? [errorBox(state.error), state.error instanceof Unreachable ? h('p', { class: 'hint' }, 'It may or may not have arrived. Trying again is safe: it is done once.') : null] : null);
 
 function outcomes(list, said, undo) {
   const rows = list.slice(0, SHOWN).map((one, index) => ({
@@ -71,43 +31,42 @@ const sums = (answer, verb) => h('ul', { class: 'sum' },
   answer.refused_count ? h('li', {}, h('b', {}, number(answer.refused_count)), 'cannot change') : null,
   answer.not_found_count ? h('li', {}, h('b', {}, number(answer.not_found_count)), 'not found') : null);
 
-/// A bulk over what a filter means.
-export function bulk(ctx, filter, said) {
+/// A bulk over what a filter means. `beside` is what else is shown and not meant, with the reason.
+export function bulk(ctx, filter, said, beside = []) {
   const body = (more) => ({ filter, acknowledgement_state: said, mode: 'best_effort', ...more });
   // A preview is made under a name that is recorded nowhere.
-  const viewer = () => (ctx.session?.authenticated ? {} : { acknowledged_by: localStorage.getItem('cavra-name') || 'console-user' });
+  const viewer = () => (ctx.session?.authenticated ? {} : { acknowledged_by: actorName() });
   const look = async (state) => {
     state.key = intent();
     state.data.preview = await ctx.api.post(`${B}/acknowledgements/bulk`, body({ dry_run: true, ...viewer() }), null, { prefer: 'return=minimal' });
   };
   const verb = VERB[said];
+  const others = beside.filter(([count]) => count);
   const { state, run } = flow(ctx, `bulk-${said}`, {
     first: 'looking',
-    looking: (state, run) => [title(`${verb}: looking…`), state.error ? [errorBox(state.error), foot(cancel(ctx, state, 'Close'), h('button', { type: 'button', class: 'button primary', onclick: () => run(() => look(state), 'preview') }, 'Try again'))] : waiting('Which routes would change?')],
+    looking: (state, run) => [title(`${verb}: looking…`), state.error ? [errorBox(state.error), foot(cancel(ctx, state, 'Close'), h('button', { class: 'button primary', onclick: () => run(() => look(state), 'preview') }, 'Try again'))] : working(state, 'Finding out which routes would change')],
     preview: (state, run) => {
       const answer = state.data.preview;
-      const changed = state.error instanceof Refused && state.error.code === 'selection_changed';
-      const commit = (event) => {
-        event.preventDefault();
-        const form = event.target;
-        const actor = actorOf(ctx, form);
-        const sent = body({ ...texts(form), expected_digest: answer.selection_digest, ...(actor.name === undefined ? {} : { acknowledged_by: actor.name }) });
-        run(async () => {
-          state.data.done = await ctx.api.post(`${B}/acknowledgements/bulk`, sent, state.key, { prefer: 'return=minimal' });
-          state.done = true;
-          ctx.say(`${many(state.data.done.changed_count, 'route')} ${said}.`);
-          ctx.refresh();
-        }, 'done');
-      };
+      if (state.error instanceof Refused && state.error.code === 'selection_changed') {
+        return [title('The routes have changed'), h('p', {}, 'Scope: ', h('b', {}, inWords(filter))), difference(state.error, () => run(() => look(state), 'preview'), state), foot(cancel(ctx, state, 'Close'))];
+      }
       return [
-        title(changed ? 'The routes have changed' : answer.changed_count ? `${verb} ${many(answer.changed_count, 'route')}` : `Nothing to ${verb.toLowerCase()}`),
-        h('p', {}, 'Scope: ', h('b', {}, inWords(filter)), changed ? null : h('span', { class: 'quiet' }, ` · what you confirm is exactly this preview `, h('code', { title: answer.selection_digest }, answer.selection_digest.slice(7, 19)))),
-        changed ? null : sums(answer, 'will change'),
-        changed ? difference(state.error, () => run(() => look(state), 'preview'), state) : failed(state),
-        answer.refused_count + answer.already_count && !changed ? h('p', { class: 'quiet' }, 'Those that do not change come first, each with the reason.') : null,
-        changed ? null : outcomes(byOutcome(answer.outcomes), 'Will be'),
-        answer.changed_count && !changed
-          ? h('form', { class: 'stack', onsubmit: commit }, referenceFields(), actorField(ctx), foot(cancel(ctx, state), submit(state, `${verb} ${many(answer.changed_count, 'route')}`, said === 'escalated' ? 'danger' : '', Boolean(ctx.session?.authenticated || localStorage.getItem('cavra-name')))))
+        title(answer.changed_count ? `${verb} ${many(answer.changed_count, 'route')}` : `Nothing to ${verb.toLowerCase()}`),
+        h('p', {}, 'Scope: ', h('b', {}, inWords(filter)), h('span', { class: 'quiet' }, ` · what you confirm is exactly this preview `, h('code', { title: answer.selection_digest }, answer.selection_digest.slice(7, 19)))),
+        sums(answer, 'will change'),
+        others.length ? h('p', { class: 'quiet beside' }, `Of what is shown this leaves alone: ${others.map(([count, why]) => `${number(count)} ${why}`).join(', ')}.`) : null,
+        answer.refused_count + answer.already_count ? h('p', { class: 'quiet' }, 'Those that do not change come first, each with the reason.') : null,
+        outcomes(byOutcome(answer.outcomes), 'Will be'),
+        answer.changed_count
+          ? form(ctx, state, run, {
+            as: 'acknowledged_by', fields: referenceFields(), label: `${verb} ${many(answer.changed_count, 'route')}`, kind: said === 'escalated' ? 'danger' : '', next: 'done', doing: `${many(answer.changed_count, 'route')} in one transaction`,
+            send: async (text, actor) => {
+              const sent = body({ external_ref: text('external_ref'), notes: text('notes'), expected_digest: answer.selection_digest, ...actor });
+              state.data.done = await ctx.api.post(`${B}/acknowledgements/bulk`, sent, state.key, { prefer: 'return=minimal' });
+              ctx.say(`${many(state.data.done.changed_count, 'route')} ${said}.`);
+              ctx.refresh();
+            },
+          })
           : foot(cancel(ctx, state, 'Close')),
       ];
     },
@@ -115,8 +74,7 @@ export function bulk(ctx, filter, said) {
       const answer = state.data.done;
       return [title(`${many(answer.changed_count, 'route')} ${said}`), h('div', { class: 'note is-healthy' }, icon('healthy'), h('div', {}, h('p', {}, 'Recorded as evidence in one transaction.'), h('p', { class: 'quiet' }, 'Bulk ', h('code', {}, answer.bulk_id)))),
         sums(answer, `now ${said}`), outcomes(byOutcome(answer.outcomes), 'Became'),
-        foot(button(ctx, { key: 'undo', label: [icon('undo'), 'Undo…'], permission: 'drill.ack.undo', why: answer.changed_count ? '' : 'Nothing was changed.', act: () => undoBulk(ctx, answer.bulk_id, answer.changed_count) }),
-          h('button', { type: 'button', class: 'button primary', key: 'end', autofocus: true, onclick: ctx.close }, 'Done'))];
+        foot(button(ctx, { key: 'undo', label: [icon('undo'), 'Undo…'], permission: 'drill.ack.undo', why: answer.changed_count ? '' : 'Nothing was changed.', act: () => undoBulk(ctx, answer.bulk_id, answer.changed_count) }), end(ctx))];
     },
   });
   run(() => look(state), 'preview');
@@ -130,51 +88,51 @@ function difference(error, again, state) {
     h('p', {}, h('b', {}, 'Somebody was faster. '), `The routes are no longer those that you saw${parts.length ? `: ${parts.join(', ')}` : ''}. Nothing was changed.`),
     (what.routes || []).length ? h('ul', {}, what.routes.slice(0, 8).map((route) => h('li', {}, [route.schedule_id, route.provider, route.owner].filter(Boolean).join(', ') || short(route.route_id), route.change ? `: ${words(route.change)}` : ''))) : null,
     h('p', { class: 'quiet' }, 'Request ', h('code', {}, error.requestId)),
-    h('div', {}, h('button', { type: 'button', class: 'button primary', autofocus: true, 'aria-disabled': state.busy ? 'true' : null, onclick: again }, 'Look again'))));
+    h('div', {}, h('button', { class: 'button primary', autofocus: true, 'aria-disabled': state.busy ? 'true' : null, onclick: again }, 'Look again'))));
 }
 
 /// Taking a bulk back.
 export function undoBulk(ctx, bulkId, count) {
   flow(ctx, 'undo-bulk', {
     first: 'ask',
-    ask: (state, run) => {
-      const go = (event) => {
-        event.preventDefault();
-        const data = new FormData(event.target);
-        const actor = actorOf(ctx, event.target);
-        const sent = { reason: String(data.get('reason')).trim(), ...(actor.name === undefined ? {} : { undone_by: actor.name }) };
-        run(async () => {
-          state.data.done = await ctx.api.post(`${B}/acknowledgements/bulk/${encodeURIComponent(bulkId)}/undo`, sent, state.key, { prefer: 'return=minimal' });
-          state.done = true;
+    ask: (state, run) => [title(count ? `Undo for ${many(count, 'route')}` : 'Undo this bulk'), h('p', {}, 'Each route goes back to what it was before, unless somebody has changed it since. The undo is new evidence; nothing is erased.'),
+      form(ctx, state, run, {
+        as: 'undone_by', fields: reasonField(), label: 'Undo', kind: 'danger', typed: true, next: 'done', doing: 'Taking it back in one transaction',
+        send: async (text, actor) => {
+          state.data.done = await ctx.api.post(`${B}/acknowledgements/bulk/${encodeURIComponent(bulkId)}/undo`, { reason: text('reason'), ...actor }, state.key, { prefer: 'return=minimal' });
           ctx.refresh();
-        }, 'done');
-      };
-      return [title(count ? `Undo for ${many(count, 'route')}` : 'Undo this bulk'), h('p', {}, 'Each route goes back to what it was before, unless somebody has changed it since. The undo is new evidence; nothing is erased.'),
-        failed(state), h('form', { class: 'stack', onsubmit: go }, field('Reason', h('input', { name: 'reason', required: true, maxlength: 4000, autocomplete: 'off', autofocus: true }), 'Becomes part of the evidence'), actorField(ctx), foot(cancel(ctx, state), submit(state, 'Undo', 'danger', false)))];
-    },
-    done: (state) => [title(`${many(state.data.done.changed_count, 'route')} taken back`), sums(state.data.done, 'taken back'), outcomes(byOutcome(state.data.done.outcomes), 'Became', true), foot(h('button', { type: 'button', class: 'button primary', autofocus: true, onclick: ctx.close }, 'Done'))],
+        },
+      })],
+    done: (state) => [title(`${many(state.data.done.changed_count, 'route')} taken back`), sums(state.data.done, 'taken back'), outcomes(byOutcome(state.data.done.outcomes), 'Became', true), foot(end(ctx))],
   });
+}
+
+/// A bulk that was done, as its evidence has it.
+export function showBulk(ctx, bulkId) {
+  const { state, run } = flow(ctx, 'bulk-was', {
+    first: 'looking',
+    looking: (state) => [title('Bulk acknowledgement'), state.error ? [errorBox(state.error), foot(cancel(ctx, state, 'Close'))] : working(state, 'Looking for it')],
+    done: (state) => [title('Bulk acknowledgement'), h('p', {}, h('code', {}, bulkId)), sums(state.data.was, state.data.was.acknowledgement_state), outcomes(byOutcome(state.data.was.outcomes), 'Became'),
+      foot(button(ctx, { key: 'undo', label: [icon('undo'), 'Undo…'], permission: 'drill.ack.undo', act: () => undoBulk(ctx, bulkId, state.data.was.changed_count) }), end(ctx))],
+  });
+  run(async () => { state.data.was = await ctx.api.get(`${B}/acknowledgements/bulk/${encodeURIComponent(bulkId)}`); }, 'done');
 }
 
 /// One route's answer.
 export function answerOne(ctx, route, said) {
   flow(ctx, `answer-${said}`, {
     first: 'ask',
-    ask: (state, run) => {
-      const go = (event) => {
-        event.preventDefault();
-        const actor = actorOf(ctx, event.target);
-        const sent = { provider: route.provider, owner: route.owner, plan_id: route.plan_id, acknowledgement_state: said, ...texts(event.target), ...(actor.name === undefined ? {} : { acknowledged_by: actor.name }) };
-        run(async () => {
+    ask: (state, run) => [title(`${VERB[said]} one route`), h('p', {}, h('b', {}, route.schedule_id), ` over ${route.provider}, ${route.owner}: `, h('span', { class: 'nowrap' }, badge(route.acknowledgement_state), ' → ', badge(said))),
+      form(ctx, state, run, {
+        as: 'acknowledged_by', fields: referenceFields(), label: VERB[said], kind: said === 'escalated' ? 'danger' : '',
+        send: async (text, actor) => {
+          const sent = { provider: route.provider, owner: route.owner, plan_id: route.plan_id, acknowledgement_state: said, external_ref: text('external_ref'), notes: text('notes'), ...actor };
           await ctx.api.post(`${B}/${encodeURIComponent(route.schedule_id)}/acknowledgements`, sent, state.key);
           state.done = true;
           ctx.close();
           ctx.notify(`${route.schedule_id} over ${route.provider} is ${said}`);
-        });
-      };
-      return [title(`${VERB[said]} one route`), h('p', {}, h('b', {}, route.schedule_id), ` over ${route.provider}, ${route.owner}: `, h('span', { class: 'nowrap' }, badge(route.acknowledgement_state), ' → ', badge(said))), failed(state),
-        h('form', { class: 'stack', onsubmit: go }, referenceFields(), actorField(ctx), foot(cancel(ctx, state), submit(state, VERB[said], said === 'escalated' ? 'danger' : '', Boolean(ctx.session?.authenticated || localStorage.getItem('cavra-name')))))];
-    },
+        },
+      })],
   });
 }
 
@@ -183,21 +141,16 @@ export function undoOne(ctx, record, route) {
   const own = record.acknowledgement;
   flow(ctx, 'undo-one', {
     first: 'ask',
-    ask: (state, run) => {
-      const go = (event) => {
-        event.preventDefault();
-        const actor = actorOf(ctx, event.target);
-        const sent = { reason: String(new FormData(event.target).get('reason')).trim(), ...(actor.name === undefined ? {} : { undone_by: actor.name }) };
-        run(async () => {
-          await ctx.api.post(`${B}/acknowledgements/${encodeURIComponent(own.acknowledgement_id)}/undo`, sent, state.key);
+    ask: (state, run) => [title(`Undo “${own.acknowledgement_state}”`), h('p', {}, `${own.acknowledged_by} said so about ${route.schedule_id} over ${route.provider}${own.owner ? `, ${own.owner}` : ', every owner'}. The route goes back to what it was before.`),
+      form(ctx, state, run, {
+        as: 'undone_by', fields: reasonField(), label: 'Undo', kind: 'danger', typed: true,
+        send: async (text, actor) => {
+          await ctx.api.post(`${B}/acknowledgements/${encodeURIComponent(own.acknowledgement_id)}/undo`, { reason: text('reason'), ...actor }, state.key);
           state.done = true;
           ctx.close();
           ctx.notify('The acknowledgement was taken back');
-        });
-      };
-      return [title(`Undo “${own.acknowledgement_state}”`), h('p', {}, `${own.acknowledged_by} said so about ${route.schedule_id} over ${route.provider}${own.owner ? `, ${own.owner}` : ', every owner'}. The route goes back to what it was before.`), failed(state),
-        h('form', { class: 'stack', onsubmit: go }, field('Reason', h('input', { name: 'reason', required: true, maxlength: 4000, autocomplete: 'off', autofocus: true })), actorField(ctx), foot(cancel(ctx, state), submit(state, 'Undo', 'danger', false)))];
-    },
+        },
+      })],
   });
 }
 
@@ -217,40 +170,35 @@ export function verifying(ctx, id) {
   key ? h('p', { class: 'quiet' }, 'Signed with ', h('code', {}, key), '. Get the public key from somewhere else than this page.') : null));
 }
 
-/// The audit package of what is shown.
-export function exportPackage(ctx, filter) {
+/// The audit package of what is shown: `suppressed` routes are shown as well, and in no package that does not ask for them.
+export function exportPackage(ctx, filter, counts) {
   const asOf = ctx.asOf;
-  const form = { envelope: Boolean(ctx.config?.signing_key_id) };
+  const chosen = { envelope: Boolean(ctx.config?.signing_key_id) };
   flow(ctx, 'export', {
     first: 'ask',
     ask: (state, run) => {
-      const go = (event) => {
-        event.preventDefault();
-        const actor = actorOf(ctx, event.target);
-        form.envelope = new FormData(event.target).get('form') === 'envelope';
-        run(async () => {
-          const made = await ctx.api.post(`${B}/acknowledgements/audit-package`, { ...filter, ...(asOf ? { as_of: asOf } : {}), ...(actor.name === undefined ? {} : { generated_by: actor.name }) }, state.key);
-          state.done = true;
-          state.data.made = made;
-          // The stored bytes, so that the file has the digest that the evidence names.
-          await savePackage(ctx, made.audit_package.audit_id, form.envelope);
-        }, 'done');
-      };
-      const choice = (value, label, hint) => h('label', { class: 'check' }, h('input', { type: 'radio', name: 'form', value, checked: (value === 'envelope') === form.envelope }), h('span', {}, label, h('span', { class: 'hint block' }, hint)));
+      const choice = (value, label, hint) => h('label', { class: 'check' }, h('input', { type: 'radio', name: 'form', value, checked: (value === 'envelope') === chosen.envelope }), h('span', {}, label, h('span', { class: 'hint block' }, hint)));
       return [title('Export Ack Audit'), h('p', {}, 'One package with every route of this scope, each with its whole history: ', h('b', {}, inWords(filter)), asOf ? [', ', h('b', {}, 'as of ', /^\d+$/.test(asOf) ? `log position ${asOf}` : when(asOf))] : null, '.'),
-        filter.action ? null : h('p', { class: 'hint' }, 'A package is about routes that wait for an answer; suppressed ones are counted as left out. Filter by route action to export those.'),
-        ctx.sample ? h('div', { class: 'note is-warning' }, icon('warning'), h('p', {}, 'The package will say of itself that it is a sample.')) : null, failed(state),
-        h('form', { class: 'stack', onsubmit: go },
-          ctx.sample ? null : h('fieldset', { class: 'stack-s' }, h('legend', { class: 'label' }, 'File'),
+        counts && !filter.action ? h('p', { class: 'quiet beside' }, `${many(counts.route_count, 'route')} that ${counts.route_count === 1 ? 'waits' : 'wait'} for an answer. `, counts.suppressed_count ? `The ${many(counts.suppressed_count, 'suppressed one')} that you see as well ${counts.suppressed_count === 1 ? 'is' : 'are'} counted as left out: filter by route action to export ${counts.suppressed_count === 1 ? 'it' : 'them'}.` : null) : null,
+        ctx.sample ? h('div', { class: 'note is-warning' }, icon('warning'), h('p', {}, 'The package will say of itself that it is a sample.')) : null,
+        form(ctx, state, run, {
+          as: 'generated_by', label: 'Make and download', next: 'done', doing: 'Making the package, then fetching it',
+          fields: ctx.sample ? null : h('fieldset', { class: 'stack-s' }, h('legend', { class: 'label' }, 'File'),
             choice('envelope', signedName(ctx), ctx.config?.signing_key_id ? `By ${ctx.config.signing_key_id}; verified offline with cavra verify` : 'This service has no signing key: it proves that nothing was changed inside, not who made it'),
             choice('plain', 'Plain JSON', 'The published shape, with its SHA-256 in the evidence')),
-          actorField(ctx), foot(cancel(ctx, state), submit(state, 'Make and download', '', Boolean(ctx.session?.authenticated || localStorage.getItem('cavra-name')))))];
+          send: async (text, actor) => {
+            chosen.envelope = text('form') === 'envelope';
+            state.data.made = await ctx.api.post(`${B}/acknowledgements/audit-package`, { ...filter, ...(asOf ? { as_of: asOf } : {}), ...actor }, state.key);
+            // The stored bytes, so that the file has the digest that the evidence names.
+            await savePackage(ctx, state.data.made.audit_package.audit_id, chosen.envelope);
+          },
+        })];
     },
     done: (state) => {
       const made = state.data.made.audit_package;
-      const again = (envelope, label) => h('button', { type: 'button', class: 'button', onclick: () => savePackage(ctx, made.audit_id, envelope).catch(ctx.failed) }, label);
+      const again = (envelope, label) => h('button', { class: 'button', onclick: () => savePackage(ctx, made.audit_id, envelope).catch(ctx.failed) }, label);
       return [title('The package is on its way to you'), packageFacts(made, state.data.made.metadata?.acknowledgement_audit_package || {}), verifying(ctx, made.audit_id),
-        foot(ctx.sample ? again(false, 'Download again') : [again(true, signedName(ctx)), again(false, 'Plain JSON')], h('button', { type: 'button', class: 'button primary', autofocus: true, onclick: ctx.close }, 'Done'))];
+        foot(ctx.sample ? again(false, 'Download again') : [again(true, signedName(ctx)), again(false, 'Plain JSON')], end(ctx))];
     },
   });
 }
@@ -265,4 +213,3 @@ export function packageFacts(made, summary = {}) {
     made.evidence ? [h('dt', {}, 'Made from'), h('dd', {}, `${many(made.evidence.record_count, 'record')}, log position ${number(made.evidence.log_position)}`)] : null,
     summary.package_sha256 ? [h('dt', {}, 'SHA-256'), h('dd', {}, h('code', {}, summary.package_sha256))] : null);
 }
-export { cancel, failed, flow, foot, submit, title };

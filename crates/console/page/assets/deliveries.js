@@ -2,8 +2,8 @@
 import { AD, B } from './api.js';
 import { h } from './dom.js';
 import { KIND, localTime, many, number, short, utc, when } from './format.js';
-import { actorField, actorOf, badge, button, empty, field, icon, table, waiting } from './widgets.js';
-import { cancel, failed, flow, foot, submit, title } from './bulk.js';
+import { end, flow, foot, form, title } from './forms.js';
+import { badge, button, empty, field, icon, table, waiting } from './widgets.js';
 
 const RECORD = `${AD}/final-reporting-auditor-export/deliveries`;
 export const SOURCE = 'go_backend_rollback_drill_acknowledgement_audit_final_reporting_auditor_export';
@@ -22,40 +22,33 @@ const attempted = (record, index) => [(record.status_codes?.length === record.pr
 
 /// Records what became of a delivery: `one` names the export, and the provider where it is known.
 export function recordDelivery(ctx, one, after) {
-  const form = { arrived: true };
+  const chosen = { arrived: true };
   flow(ctx, 'delivery', {
     first: 'ask',
     ask: (state, run) => {
-      const go = (event) => {
-        event.preventDefault();
-        const data = new FormData(event.target);
-        const text = (name) => String(data.get(name) || '').trim();
-        const count = (name) => (text(name) === '' ? undefined : Number(text(name)));
-        const actor = actorOf(ctx, event.target);
-        const sent = {
-          export_id: one.export_id, provider: one.provider || text('provider'), success: form.arrived, status_code: count('status'), attempt_count: count('attempts'),
-          started_at: text('started') ? utc(text('started')) : undefined, completed_at: utc(text('completed')), error_class: form.arrived ? undefined : text('error') || undefined, retry_after_seconds: form.arrived ? undefined : count('after'),
-          ...(actor.name === undefined ? {} : { reported_by: actor.name }),
-        };
-        run(async () => {
-          state.data.done = await ctx.api.post(RECORD, sent, state.key);
-          state.done = true;
-          ctx.say(`Recorded: ${sent.provider} ${sent.success ? 'has it' : 'has not got it'}.`);
-          ctx.refresh();
-        }, 'done');
-      };
-      const result = (arrived, label) => h('label', { class: 'check' }, h('input', { type: 'radio', name: 'result', checked: form.arrived === arrived, autofocus: arrived, onchange: () => { form.arrived = arrived; ctx.draw(); } }), label);
+      const result = (arrived, label) => h('label', { class: 'check' }, h('input', { type: 'radio', name: 'result', checked: chosen.arrived === arrived, autofocus: arrived, onchange: () => { chosen.arrived = arrived; ctx.draw(); } }), label);
       const digits = (name, more) => h('input', { name, type: 'number', ...more });
       return [title(one.provider ? `What became of the delivery to ${one.provider}?` : 'Record a delivery'),
-        h('p', {}, 'Your connector sent the export', one.release_record_ref ? [' of ', h('b', {}, one.release_record_ref)] : null, '; here its result becomes evidence. ', h('code', { class: 'quiet id', title: one.export_id }, short(one.export_id))), failed(state),
-        h('form', { class: 'stack', onsubmit: go },
-          one.provider ? null : field('Provider', h('input', { name: 'provider', required: true, maxlength: 200, autocomplete: 'off', placeholder: 'teams' })),
-          h('fieldset', { class: 'choices' }, h('legend', { class: 'label' }, 'Result'), result(true, 'It arrived'), result(false, 'It failed')),
-          h('div', { class: 'two' },
-            field('HTTP status', digits('status', { min: 0, max: 999 }), form.arrived ? 'Such as 200; empty when there is none' : 'Such as 503; 0 when nobody answered'), field('Attempts', digits('attempts', { min: 1, max: 1000000, value: '1', required: true })),
-            field('Began', h('input', { name: 'started', type: 'datetime-local', step: 1 }), 'May be empty'), field('Ended', h('input', { name: 'completed', type: 'datetime-local', step: 1, required: true, value: localTime(state.data.opened ||= Date.now()) })),
-            form.arrived ? null : [field('Error', h('input', { name: 'error', maxlength: 200, autocomplete: 'off', placeholder: 'timeout' }), 'A word or two, never a secret'), field('Asked to wait, seconds', digits('after', { min: 0, max: 315360000 }), 'What Retry-After said')]),
-          actorField(ctx), foot(cancel(ctx, state), submit(state, 'Record the result', '', false)))];
+        h('p', {}, 'Your connector sent the export', one.release_record_ref ? [' of ', h('b', {}, one.release_record_ref)] : null, '; here its result becomes evidence. ', h('code', { class: 'quiet id', title: one.export_id }, short(one.export_id))),
+        form(ctx, state, run, {
+          as: 'reported_by', label: 'Record the result', typed: true, next: 'done',
+          fields: [one.provider ? null : field('Provider', h('input', { name: 'provider', required: true, maxlength: 200, autocomplete: 'off', placeholder: 'teams' })),
+            h('fieldset', { class: 'choices' }, h('legend', { class: 'label' }, 'Result'), result(true, 'It arrived'), result(false, 'It failed')),
+            h('div', { class: 'two' },
+              field('HTTP status', digits('status', { min: 0, max: 999 }), chosen.arrived ? 'Such as 200; empty when there is none' : 'Such as 503; 0 when nobody answered'), field('Attempts', digits('attempts', { min: 1, max: 1000000, value: '1', required: true })),
+              field('Began', h('input', { name: 'started', type: 'datetime-local', step: 1 }), 'May be empty'), field('Ended', h('input', { name: 'completed', type: 'datetime-local', step: 1, required: true, value: localTime(state.data.opened ||= Date.now()) })),
+              chosen.arrived ? null : [field('Error', h('input', { name: 'error', maxlength: 200, autocomplete: 'off', placeholder: 'timeout' }), 'A word or two, never a secret'), field('Asked to wait, seconds', digits('after', { min: 0, max: 315360000 }), 'What Retry-After said')])],
+          send: async (text, actor) => {
+            const count = (name) => (text(name) === '' ? undefined : Number(text(name)));
+            const sent = {
+              export_id: one.export_id, provider: one.provider || text('provider'), success: chosen.arrived, status_code: count('status'), attempt_count: count('attempts'),
+              started_at: text('started') ? utc(text('started')) : undefined, completed_at: utc(text('completed')), error_class: chosen.arrived ? undefined : text('error') || undefined, retry_after_seconds: chosen.arrived ? undefined : count('after'), ...actor,
+            };
+            state.data.done = await ctx.api.post(RECORD, sent, state.key);
+            ctx.say(`Recorded: ${sent.provider} ${sent.success ? 'has it' : 'has not got it'}.`);
+            ctx.refresh();
+          },
+        })];
     },
     done: (state) => {
       const { delivery } = state.data.done;
@@ -63,7 +56,7 @@ export function recordDelivery(ctx, one, after) {
       return [title(did.success ? `${did.provider} has it` : `${did.provider} has not got it`),
         h('div', { class: `note is-${did.success ? 'healthy' : 'warning'}` }, icon(did.success ? 'healthy' : 'warning'), h('div', {}, h('p', {}, did.success ? 'Recorded as evidence. The failures before it are cleared: the next plan leaves this delivery out.' : 'Recorded as evidence. The next plan counts this failure.'),
           h('p', { class: 'quiet' }, 'Delivery ', h('code', {}, state.data.done.metadata.session_id)))),
-        foot(after ? button(ctx, { key: 'again', label: 'Plan again…', permission: 'retry.plan.create', act: after }) : null, h('button', { type: 'button', class: 'button primary', key: 'end', autofocus: true, onclick: ctx.close }, 'Done'))];
+        foot(after ? button(ctx, { key: 'again', label: 'Plan again…', permission: 'retry.plan.create', act: after }) : null, end(ctx))];
     },
   });
 }
@@ -85,6 +78,6 @@ export function deliveriesOf(ctx, exportId) {
     const rows = known.items.flatMap((record) => (record.providers?.length ? record.providers : ['–']).map((provider, index) => ({ key: `${record.session_id}|${provider}`, cells: [
       provider, outcome(record, provider), attempted(record, index), h('span', { class: 'nowrap' }, when(record.created_at)), part(record).retry_after_seconds ? `${number(part(record).retry_after_seconds)} s` : '–'] })));
     return [table('Deliveries of this export, newest first', ['Provider', 'Result', 'What happened', 'When', 'Asked to wait'].map((name) => ({ name })), rows, { empty: empty('No delivery has been reported') }),
-      known.next ? h('div', { class: 'pager' }, h('span', {}, `${number(known.items.length)} of ${number(known.total)}`), h('button', { type: 'button', class: 'button small', onclick: more }, 'Show more')) : null];
+      known.next ? h('div', { class: 'pager' }, h('span', {}, `${number(known.items.length)} of ${number(known.total)}`), h('button', { class: 'button small', onclick: more }, 'Show more')) : null];
   };
 }

@@ -30,7 +30,7 @@ function make(node, attributes, children) {
   return node;
 }
 
-export const h = (tag, attributes, ...children) => make(document.createElement(tag), attributes, children);
+export const h = (tag, attributes, ...children) => make(document.createElement(tag), tag === 'button' ? { type: 'button', ...attributes } : attributes, children);
 export const s = (tag, attributes, ...children) => make(document.createElementNS(SVG, tag), attributes, children);
 
 /// A large part that follows from a few things: while they are the same, what is in the page stays as it is and nothing
@@ -68,7 +68,7 @@ function attributes(old, fresh) {
   }
 }
 
-export function morph(old, fresh) {
+function morph(old, fresh) {
   if (fresh.$still) return;
   if (old.nodeType === 3) {
     if (old.data !== fresh.data) old.data = fresh.data;

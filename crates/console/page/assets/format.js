@@ -47,16 +47,23 @@ export function span(ms) {
   const days = Math.floor(hours / 24);
   return days < 14 && hours % 24 ? `${days} d ${hours % 24} h` : `${days} d`;
 }
-export const ago = (text) => `${span(now() - Date.parse(text))} ago`;
+export const bytes = (count) => (count < 1e6 ? `${number(Math.ceil(count / 1000))} kB` : `${number(Math.round(count / 1e5) / 10)} MB`);
 
 /// A countdown: `data-due` is kept up to date without a refresh.
-export const dueText = (ms) => (ms > now() ? `in ${span(ms - now())}` : `${span(now() - ms)} over`);
+const left = (ms) => (ms < 600000 ? `${Math.floor(ms / 60000)}:${String(Math.floor(ms / 1000) % 60).padStart(2, '0')} min` : span(ms));
+export const dueText = (ms) => (ms > now() ? `in ${left(ms - now())}` : `${span(now() - ms)} over`);
 export const due = (text) => h('span', { class: 'due', 'data-due': Date.parse(text) }, dueText(Date.parse(text)));
-export function tick(root) {
+/// Brings the countdowns up to date; `over` is told when one of them has ended, for then more than a text is different.
+export function tick(root, over) {
+  let ended = false;
   for (const node of root.querySelectorAll('[data-due]')) {
-    const text = dueText(Number(node.dataset.due));
+    const due = Number(node.dataset.due);
+    const text = dueText(due);
     if (node.textContent !== text) node.textContent = text;
+    ended ||= node.$due === due && due <= now();
+    node.$due = due > now() ? due : null;
   }
+  if (ended) over();
 }
 
 export const words = (name) => String(name ?? '').replaceAll('_', ' ');

@@ -3,11 +3,13 @@ import { B } from './api.js';
 import { h } from './dom.js';
 import { KIND, kind, many, number, short, when } from './format.js';
 import { badge, button, empty, table, waiting } from './widgets.js';
+import { end } from './forms.js';
 import { undoBulk } from './bulk.js';
+import { SOURCE } from './deliveries.js';
 
 const CHOICES = { ack: 'Acknowledgements', bulk: 'Bulk acknowledgements', plan: 'Notification plans', escalation: 'Escalation plans', package: 'Audit packages', delivery: 'Deliveries', export: 'Auditor exports', retry: 'Retry plans', reference: 'Archive references', health: 'Archive health reports' };
 
-const query = (ctx) => ({ metadata_kind: ctx.parameters.get('kind'), schedule_id: ctx.parameters.get('schedule_id'), provider: ctx.parameters.get('provider'), delivery_success: ctx.parameters.get('success'), connector_delivery_source: ctx.parameters.get('source') });
+const query = (ctx) => ({ metadata_kind: ctx.parameters.get('kind'), schedule_id: ctx.parameters.get('schedule_id'), provider: ctx.parameters.get('provider'), delivery_success: ctx.parameters.get('success'), connector_delivery_source: ctx.parameters.get('source'), orphaned: ctx.parameters.get('orphaned') === 'true' || null });
 
 async function load(ctx, signal, update) {
   const asked = JSON.stringify(query(ctx));
@@ -53,7 +55,7 @@ function show(ctx, record) {
   ctx.open({ name: 'record', render: () => [h('h2', { id: 'dialog-title', tabindex: '-1' }, kind(record.metadata_kind)),
     h('dl', { class: 'facts' }, h('dt', {}, 'Record'), h('dd', {}, h('code', {}, record.session_id)), h('dt', {}, 'Recorded'), h('dd', {}, when(record.created_at)), h('dt', {}, 'By'), h('dd', {}, who(record))),
     h('pre', { tabindex: '0', 'aria-label': 'The record as JSON' }, text.length > 60000 ? `${text.slice(0, 60000)}\n…` : text),
-    h('div', { class: 'dialog-foot' }, undoable ? button(ctx, { label: 'Undo this bulk…', permission: 'drill.ack.undo', act: () => undoBulk(ctx, record.bulk_id, record.changed_count) }) : null, h('button', { type: 'button', class: 'button primary', autofocus: true, onclick: ctx.close }, 'Done'))] });
+    h('div', { class: 'dialog-foot' }, undoable ? button(ctx, { label: 'Undo this bulk…', permission: 'drill.ack.undo', act: () => undoBulk(ctx, record.bulk_id, record.changed_count) }) : null, end(ctx))] });
 }
 
 function render(ctx, data) {
@@ -62,17 +64,18 @@ function render(ctx, data) {
   const known = Object.keys(CHOICES).some((name) => KIND[name] === chosen);
   const rows = data.items.map((record, index) => ({ key: record.session_id, cells: [
     h('span', { class: 'nowrap' }, when(record.created_at)),
-    h('button', { type: 'button', class: 'linkish', 'aria-label': `${kind(record.metadata_kind)} ${record.session_id}`, onclick: () => show(ctx, record) }, kind(record.metadata_kind)),
+    h('button', { class: 'linkish', 'aria-label': `${kind(record.metadata_kind)} ${record.session_id}`, onclick: () => show(ctx, record) }, kind(record.metadata_kind)),
     about(ctx, record, index === 0), status(record), who(record), h('code', { class: 'quiet id', title: record.session_id }, short(record.session_id)),
   ] }));
-  const terms = ['schedule_id', 'provider', 'success', 'source'].filter((term) => ctx.parameters.get(term));
+  const named = { success: ctx.parameters.get('success') === 'true' ? 'delivered' : 'failed', orphaned: 'of no route', source: ctx.parameters.get('source') === SOURCE ? 'of auditor exports' : '' };
+  const terms = ['schedule_id', 'provider', 'success', 'source', 'orphaned'].filter((term) => ctx.parameters.get(term));
   return [h('div', { class: 'acts' }, h('label', { class: 'field' }, h('span', { class: 'label' }, 'Kind'),
     h('select', { value: chosen, onchange: (event) => go(ctx, 'kind', event.target.value) }, h('option', { value: '' }, 'All kinds'), Object.entries(CHOICES).map(([name, label]) => h('option', { value: KIND[name] }, label)), chosen && !known ? h('option', { value: chosen }, kind(chosen)) : null)),
     h('label', { class: 'field' }, h('span', { class: 'label' }, 'Schedule'), h('input', { value: ctx.parameters.get('schedule_id') || '', maxlength: 200, autocomplete: 'off', onchange: (event) => go(ctx, 'schedule_id', event.target.value.trim()) })),
-    terms.map((term) => h('button', { type: 'button', class: 'button small', key: term, onclick: () => go(ctx, term, '') }, [term === 'success' ? (ctx.parameters.get(term) === 'true' ? 'delivered' : 'failed') : ctx.parameters.get(term), h('span', { 'aria-hidden': 'true' }, '×'), h('span', { class: 'unseen' }, ': take this term away')]))),
+    terms.map((term) => h('button', { class: 'button small', key: term, onclick: () => go(ctx, term, '') }, [named[term] || ctx.parameters.get(term), h('span', { 'aria-hidden': 'true' }, '×'), h('span', { class: 'unseen' }, ': take this term away')]))),
   h('p', { class: 'quiet', role: 'status' }, `${data.bound ? 'at least ' : ''}${many(data.total, 'record')}`),
-  table('Evidence records, newest first', ['Recorded', 'Kind', 'About', 'Status', 'By', 'Record'].map((name) => ({ name })), rows, { empty: empty('No record matches') }),
-  data.next ? h('div', { class: 'pager' }, h('span', {}, `${number(data.items.length)} shown`), h('button', { type: 'button', class: 'button', onclick: () => { ctx.data.pages += 1; ctx.refresh(); } }, 'Show 50 more')) : null];
+  table('Evidence records, newest first', ['Recorded', 'Kind', 'About', 'Status', 'By', 'Record'].map((name) => ({ name })), rows, { empty: empty(location.hash.includes('?') ? 'No record matches' : 'Nothing has been recorded yet') }),
+  data.next ? h('div', { class: 'pager' }, h('span', {}, `${number(data.items.length)} shown`), h('button', { class: 'button', onclick: () => { ctx.data.pages += 1; ctx.refresh(); } }, 'Show 50 more')) : null];
 }
 
 export const history = { title: 'History', lead: 'Every evidence record, newest first. Nothing is ever changed or removed.', load, render };

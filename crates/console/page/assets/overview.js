@@ -9,9 +9,11 @@ import { SOURCE } from './deliveries.js';
 
 const P = 'acknowledgement_audit_delivery_';
 const SPANS = { 24: '24 hours', 168: '7 days', 720: '30 days' };
+/// How far back the picture goes; kept in the address.
+const hoursOf = (ctx) => (SPANS[ctx.parameters.get('hours')] ? Number(ctx.parameters.get('hours')) : 24);
 
 async function load(ctx, signal, update) {
-  const hours = ctx.ui.hours || 24;
+  const hours = hoursOf(ctx);
   const dashboard = await ctx.read(`${B}/dashboard`, {}, signal);
   update({ dashboard });
   const [owners, trend] = await Promise.all([
@@ -64,10 +66,10 @@ function render(ctx, { dashboard: d, owners, trend }) {
       step('Package',
         figure('Audit packages', d.acknowledgement_audit_package_count, '#/packages'),
         figure('Bulk acknowledgements', d.bulk_acknowledgement_count, past(KIND.bulk)),
-        figure('Acknowledgements of no route', d.orphaned_acknowledgement_count, past(KIND.ack), 'warning')),
+        figure('Acknowledgements of no route', d.orphaned_acknowledgement_count, past(KIND.ack, { orphaned: 'true' }), 'warning')),
       step('Deliver',
-        figure('Safe to retry now', d[`${P}final_reporting_auditor_export_delivery_retryable_count`], '#/export', 'big warning'),
-        figure('Auditor exports', d[`${P}final_reporting_auditor_export_count`], '#/export'),
+        figure('Safe to retry now', d[`${P}final_reporting_auditor_export_delivery_retryable_count`], '#/export?action=retry', 'big warning'),
+        figure('Auditor exports', d[`${P}final_reporting_auditor_export_count`], past(KIND.export)),
         figure('Deliveries of them that failed', d[`failed_${P}final_reporting_auditor_export_delivery_count`], past(KIND.delivery, { success: 'false', source: SOURCE }))),
       step('Archive',
         figure('Archive alerts now', d[`${P}final_reporting_archive_reference_health_alert_count`], '#/archive', 'big critical'),
@@ -76,12 +78,12 @@ function render(ctx, { dashboard: d, owners, trend }) {
     h('div', { class: 'lookbox' },
       h('section', { class: 'card', 'aria-label': 'States over time' },
         h('div', { class: 'card-head' }, h('h2', {}, 'States over time'),
-          h('label', {}, h('span', { class: 'unseen' }, 'How far back'), h('select', { value: String(ctx.ui.hours || 24), onchange: (event) => { ctx.ui.hours = Number(event.target.value); ctx.refresh(); } },
+          h('label', {}, h('span', { class: 'unseen' }, 'How far back'), h('select', { value: String(hoursOf(ctx)), onchange: (event) => ctx.go(`#/overview?hours=${event.target.value}`, { replace: true }) },
             Object.entries(SPANS).map(([hours, name]) => h('option', { value: hours }, name))))),
-        trend ? stateTrend(trend.points, `Routes by state over ${SPANS[ctx.ui.hours || 24]}`) : waiting(),
+        trend && !trend.points.some((point) => point.route_count) ? h('p', { class: 'quiet' }, 'There were no routes in this time.') : trend ? stateTrend(trend.points, `Routes by state over ${SPANS[hoursOf(ctx)]}`) : waiting(),
         h('p', { class: 'quiet breachkey' }, s('svg', { viewBox: '0 0 32 8', 'aria-hidden': 'true' }, s('path', { class: 'breachline', d: 'M0 4h32' })), 'past their time')),
       h('section', { class: 'card', 'aria-label': 'Past their time, by owner' },
-        h('div', { class: 'card-head' }, h('h2', {}, 'Past their time, by owner'), h('a', { href: address('routes', { breached: true }) }, 'All')),
+        h('div', { class: 'card-head' }, h('h2', {}, 'Past their time, by owner'), h('a', { href: address('routes', { breached: true }) }, 'All late routes')),
         !owners ? waiting() : owners.groups.length === 0 ? h('p', { class: 'quiet' }, 'Nobody is late.')
           : [ownerBars(owners.groups, (owner) => address('routes', { owner, breached: true })), owners.omitted_group_count ? h('p', { class: 'quiet' }, `and ${many(owners.omitted_group_count, 'further owner')}`) : null])),
   ];

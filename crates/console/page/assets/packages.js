@@ -4,6 +4,7 @@ import { h } from './dom.js';
 import { TERMS, address, sentence } from './filter.js';
 import { KIND, many, number, when } from './format.js';
 import { badge, button, empty, table, waiting } from './widgets.js';
+import { end } from './forms.js';
 import { packageFacts, savePackage, signedName, verifying } from './bulk.js';
 
 async function load(ctx, signal, update) {
@@ -22,7 +23,7 @@ function facts(ctx, record) {
   const made = record.acknowledgement_audit_package;
   ctx.open({ name: 'package', render: () => [h('h2', { id: 'dialog-title', tabindex: '-1' }, 'Audit package'), packageFacts({ audit_id: record.audit_id, ...made }, made),
     verifying(ctx, record.audit_id),
-    h('div', { class: 'dialog-foot' }, ctx.sample ? null : h('button', { type: 'button', class: 'button', onclick: () => fetchOne(ctx, record.audit_id, true) }, signedName(ctx)), h('button', { type: 'button', class: 'button', onclick: () => fetchOne(ctx, record.audit_id) }, ctx.sample ? 'Download' : 'Plain JSON'), h('button', { type: 'button', class: 'button primary', autofocus: true, onclick: ctx.close }, 'Done'))] });
+    h('div', { class: 'dialog-foot' }, ctx.sample ? null : h('button', { class: 'button', onclick: () => fetchOne(ctx, record.audit_id, true) }, signedName(ctx)), h('button', { class: 'button', onclick: () => fetchOne(ctx, record.audit_id) }, ctx.sample ? 'Download' : 'Plain JSON'), end(ctx))] });
 }
 
 function render(ctx, data) {

@@ -21,8 +21,8 @@ export function pastStrip(ctx) {
     h('span', { class: 'spread' }, h('b', {}, 'This is not now. '), 'State as of ',
       isPosition(ctx.asOf) ? [`log position ${number(Number(ctx.asOf))}`, at ? [', ', when(at)] : null] : when(ctx.asOf),
       at ? h('span', { class: 'utc' }, ` (${stamp(at)})`) : null, '. Nothing can be changed here.'),
-    h('button', { type: 'button', class: 'button small', onclick: () => choose(ctx) }, 'Another moment…'),
-    h('button', { type: 'button', class: 'button small primary', id: 'to-now', onclick: () => lookAt(ctx, '') }, 'Back to now'));
+    h('button', { class: 'button small', onclick: () => choose(ctx) }, 'Another moment…'),
+    h('button', { class: 'button small primary', id: 'to-now', onclick: () => lookAt(ctx, '') }, 'Back to now'));
 }
 
 /// Asks for the moment.
@@ -42,5 +42,5 @@ export function choose(ctx) {
     h('form', { class: 'stack', onsubmit: go }, h('div', { class: 'two' },
       field('Time', h('input', { name: 'time', type: 'datetime-local', step: 1, autofocus: true, value: localTime(Number.isFinite(known) ? known : Date.now() - 3600000), oninput: (event) => { event.target.form.position.value = ''; } }), 'In your own time zone'),
       field('or log position', h('input', { name: 'position', inputmode: 'numeric', pattern: '[1-9][0-9]*', maxlength: 16, autocomplete: 'off', value: isPosition(ctx.asOf) ? ctx.asOf : '' }), 'After so many records; a package names its own')),
-    h('div', { class: 'dialog-foot' }, h('button', { type: 'button', class: 'button', onclick: ctx.close }, 'Cancel'), h('button', { type: 'submit', class: 'button primary' }, 'Show')))] });
+    h('div', { class: 'dialog-foot' }, h('button', { class: 'button', onclick: ctx.close }, 'Cancel'), h('button', { type: 'submit', class: 'button primary' }, 'Show')))] });
 }

@@ -112,7 +112,7 @@ export class SampleApi {
   }
 
   history(query) {
-    const found = this.records.filter((one) => (!query.metadata_kind || one.metadata_kind === query.metadata_kind) && (!query.schedule_id || one.schedule_id === query.schedule_id)
+    const found = this.records.filter((one) => !query.orphaned && (!query.metadata_kind || one.metadata_kind === query.metadata_kind) && (!query.schedule_id || one.schedule_id === query.schedule_id)
       && (!query.provider || normalised(one.provider || '') === normalised(query.provider) || (one.selected_providers || []).includes(query.provider)))
       .sort((a, b) => Date.parse(b.created_at) - Date.parse(a.created_at));
     return { items: found.slice(0, Number(query.limit || 50)).map(({ $whole, ...one }) => one), total: found.length, next_cursor: null };

@@ -46,22 +46,29 @@ export const PAST = 'You are looking at an earlier state. Go back to now to chan
 export function barred(ctx, permission, other) {
   if (ctx.asOf && permission && !LOOKING.includes(permission)) return PAST;
   if (ctx.away) return 'The API cannot be reached, so nothing can be changed now.';
-  if (permission && ctx.session && ctx.session.permissions[permission] !== true) {
+  if (lacks(ctx, permission)) {
     return ctx.session.auth_required && !ctx.session.authenticated
       ? `Sign in to ${NEEDS[permission] || permission}.`
       : `Your role does not let you ${NEEDS[permission] || permission} (${permission}).`;
   }
   return other || '';
 }
+const lacks = (ctx, permission) => permission && ctx.session && ctx.session.permissions[permission] !== true;
+
+/// What somebody may not do here, said once in the open and not only by each button.
+export function limits(ctx, permissions) {
+  const all = permissions.filter((one) => lacks(ctx, one)).map((one) => NEEDS[one]);
+  return all.length && ctx.session.authenticated && !ctx.asOf ? h('p', { class: 'quiet limits' }, `Your role does not let you ${all.length > 1 ? `${all.slice(0, -1).join(', ')} or ${all.at(-1)}` : all[0]}.`) : null;
+}
 
 /// A button that says why it does nothing when it cannot do anything.
-export function button(ctx, { label, act, permission, why, kind = '', name, keys, key }) {
+export function button(ctx, { label, act, permission, why, kind = '', name, keys, key, about, bare }) {
   const reason = barred(ctx, permission, why);
   if (reason === PAST) return null;
-  const text = name || [label].flat().map((part) => (part instanceof Node ? part.textContent : part)).filter(Boolean).join(' ');
+  // The name of a button is its name, whatever hinders it: why it does nothing is its description.
   return h('button', {
-    type: 'button', class: `button ${kind}`, 'aria-disabled': reason ? 'true' : null, title: reason || null, key,
-    'aria-label': reason ? `${text}. ${reason}` : name || null,
+    class: bare ? null : `button ${kind}`, 'aria-disabled': reason ? 'true' : null, title: reason || null, key,
+    'aria-label': name || null, 'aria-description': reason || about || null,
     'aria-keyshortcuts': keys || null, onclick: () => (reason ? ctx.notify(reason, 'warning') : act()),
   }, label);
 }
@@ -73,7 +80,7 @@ export function errorBox(error, again) {
     h('p', {}, capital(sentence(error.message))),
     error instanceof Refused && error.faults.length > 1 ? h('ul', {}, error.faults.map((fault) => h('li', {}, sentence(fault)))) : null,
     reached && error.requestId ? h('p', { class: 'quiet' }, 'Request ', h('code', {}, error.requestId)) : null,
-    again ? h('p', {}, h('button', { type: 'button', class: 'button', onclick: again }, 'Try again')) : null));
+    again ? h('p', {}, h('button', { class: 'button', onclick: again }, 'Try again')) : null));
 }
 /// What the API says, as a person would write it: names in quotation marks, without the path that leads to them.
 export const sentence = (text) => {
@@ -98,7 +105,7 @@ export function download(name, text) {
 }
 
 /// What a table leaves out is said, and given as a file.
-export const rest = (list, shown, name) => (list.length > shown ? h('p', { class: 'quiet' }, `The first ${shown} of ${list.length.toLocaleString()}. `, h('button', { type: 'button', class: 'linkish', onclick: () => download(name, JSON.stringify(list, null, 2)) }, 'All of them as a file')) : null);
+export const rest = (list, shown, name) => (list.length > shown ? h('p', { class: 'quiet' }, `The first ${shown} of ${list.length.toLocaleString()}. `, h('button', { class: 'linkish', onclick: () => download(name, JSON.stringify(list, null, 2)) }, 'All of them as a file')) : null);
 
 /// A table that becomes a list of cards where it has no room: every cell knows its column's name.
 export function table(caption, columns, rows, { empty: none, id } = {}) {
@@ -109,23 +116,4 @@ export function table(caption, columns, rows, { empty: none, id } = {}) {
       h('thead', {}, h('tr', {}, columns.map((column) => h('th', { scope: 'col', class: column.class || null, 'aria-sort': column.sorted || null }, column.head || column.name)))),
       h('tbody', {}, rows.map((row) => h('tr', { key: row.key, class: row.class || null, 'aria-selected': row.selected ? 'true' : null },
         row.cells.map((cell, index) => h(index === 0 ? 'th' : 'td', { scope: index === 0 ? 'row' : null, 'data-name': columns[index].name, class: columns[index].class || null }, cell)))))));
-}
-
-/// The name under which somebody acts where nobody is verified; kept in this browser.
-export function actorName(ctx) {
-  if (ctx.session?.authenticated) return null;
-  return localStorage.getItem('cavra-name') || '';
-}
-export function actorField(ctx) {
-  if (ctx.session?.authenticated) {
-    return h('p', { class: 'hint' }, 'Recorded as ', h('b', {}, ctx.session.actor.actor), ', verified.');
-  }
-  return field('Your name', h('input', { name: 'actor', required: true, maxlength: 200, autocomplete: 'name', value: actorName(ctx), onchange: (event) => localStorage.setItem('cavra-name', event.target.value.trim()) }),
-    'Nobody is verified here, so it is recorded as unverified.');
-}
-export function actorOf(ctx, form) {
-  if (ctx.session?.authenticated) return {};
-  const name = String(new FormData(form).get('actor') || '').trim();
-  if (name) localStorage.setItem('cavra-name', name);
-  return { name };
 }

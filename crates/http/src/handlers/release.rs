@@ -72,6 +72,19 @@ pub(crate) async fn make_retry_plan(
     Ok(made(app, &plan, minimal))
 }
 
+pub(crate) async fn retry_preview(
+    app: web::Data<App>,
+    Permitted(caller): Permitted,
+    Query(NoQuery {}): Query<NoQuery>,
+) -> Answer<HttpResponse> {
+    let (policy, actor) = RetryPlanBody::default().command(caller)?;
+    let text = run(&app, move |app| app.retry_preview(&policy, &actor)).await?;
+    let text = text.between("{\"plan\":", ",\"persisted\":false}");
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .streaming(pieces(app, text)))
+}
+
 pub(crate) async fn retry_plan(
     app: web::Data<App>,
     Permitted(_): Permitted,

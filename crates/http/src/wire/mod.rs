@@ -1004,6 +1004,8 @@ pub struct HistoryQuery {
     delivery_id: Option<String>,
     /// Records with this cadence.
     cadence: Option<String>,
+    /// With `true`, acknowledgements that answer no route; `orphaned_acknowledgement_count` of the dashboard counts them.
+    orphaned: Option<bool>,
     /// Most records of the page; 50 when it is left out.
     #[schemars(range(min = 1, max = 500))]
     limit: Option<u64>,
@@ -1076,6 +1078,9 @@ impl HistoryQuery {
             terms.push(term(value.as_str()));
         }
         terms.extend(self.delivery_success.map(HistoryTerm::delivered));
+        if self.orphaned == Some(true) {
+            terms.push(HistoryTerm::orphaned());
+        }
         checks.finish()?;
         Ok((HistoryFilter { terms }, paging))
     }

@@ -15,7 +15,7 @@ impl Reading<'_> {
     /// Ids and counts of terms, rarest first; `None` when one of them is on no record.
     fn terms(&self, terms: &[HistoryTerm]) -> Result<Option<Vec<(i64, u64)>>, StorageError> {
         let mut found = Vec::with_capacity(terms.len());
-        for term in terms {
+        for term in terms.iter().filter(|term| !term.is_orphaned()) {
             let known: Option<(i64, u64)> = self
                 .connection
                 .prepare_cached("SELECT id, record_count FROM term WHERE name = ?1")?
@@ -31,8 +31,11 @@ impl Reading<'_> {
         Ok(Some(found))
     }
 
-    fn postings(terms: &[(i64, u64)]) -> (String, Vec<SqlValue>) {
+    fn postings(terms: &[(i64, u64)], orphaned: bool) -> (String, Vec<SqlValue>) {
         let mut sql = String::from("FROM posting p WHERE p.term = ?");
+        if orphaned {
+            sql.push_str(" AND p.position IN (SELECT a.position FROM acknowledgement a WHERE a.covers = 0)");
+        }
         for _ in terms.iter().skip(1) {
             sql.push_str(
                 " AND EXISTS (SELECT 1 FROM posting q WHERE q.term = ? AND q.created_at = p.created_at \
@@ -46,7 +49,7 @@ impl Reading<'_> {
         let Some(terms) = self.terms(query.terms)? else {
             return Ok(Vec::new());
         };
-        let (mut sql, mut parameters) = Self::postings(&terms);
+        let (mut sql, mut parameters) = Self::postings(&terms, orphaned(query.terms));
         if let Some(cursor) = query.after {
             sql.push_str(" AND (p.created_at, p.position) < (?, ?)");
             parameters.push(SqlValue::Integer(cursor.created_at.micros()));
@@ -73,13 +76,14 @@ impl Reading<'_> {
     }
 
     pub(super) fn history_total(&self, terms: &[HistoryTerm]) -> Result<Total, StorageError> {
+        let orphaned = orphaned(terms);
         let Some(terms) = self.terms(terms)? else {
             return Ok(Total::Exact(0));
         };
-        if let [(_, count)] = terms.as_slice() {
+        if let ([(_, count)], false) = (terms.as_slice(), orphaned) {
             return Ok(Total::Exact(*count));
         }
-        let (sql, parameters) = Self::postings(&terms);
+        let (sql, parameters) = Self::postings(&terms, orphaned);
         let sql = format!(
             "SELECT count(*) FROM (SELECT 1 {sql} LIMIT {})",
             COUNTED_AT_MOST + 1
@@ -94,4 +98,9 @@ impl Reading<'_> {
             Total::Exact(count)
         })
     }
+}
+
+/// Whether only acknowledgements that answer no route are asked for.
+fn orphaned(terms: &[HistoryTerm]) -> bool {
+    terms.iter().any(HistoryTerm::is_orphaned)
 }
