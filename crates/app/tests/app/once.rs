@@ -142,6 +142,6 @@ fn an_answer_is_that_of_the_run_that_was_committed() {
     let until = at.plus_minutes(cavra_app::once::KEPT_HOURS * 60);
     assert_eq!(first.kept_until(), Some(until));
     assert_eq!(given.expires_at, until);
-    let kept = app.given_text(&given, false).unwrap().whole(app).unwrap();
+    let kept = app.given_text(&given, false).unwrap().0.whole(app).unwrap();
     assert_eq!(kept, serde_json::to_vec(&answer).unwrap());
 }
