@@ -23,7 +23,7 @@ use crate::{App, AppError, transaction_time};
 /// How long an answer is kept, in hours.
 pub const KEPT_HOURS: u32 = 24;
 
-/// Evidence as use cases see it: to be read. Writes go through [`App::writing`].
+/// Evidence as use cases see it: to be read. Writes go through [`App::writing`] and [`App::sharing`].
 #[derive(Clone)]
 pub(crate) struct Evidence(Arc<dyn Store>);
 

@@ -208,7 +208,7 @@ mod tests {
     use cavra_domain::time::Timestamp;
     use serde_json::{Value, json};
 
-    use super::super::{check, schema};
+    use super::super::{check, log, schema};
     use super::*;
     use crate::{Appended, NewRecord, WriteTx};
 
@@ -457,6 +457,29 @@ mod tests {
         assert_eq!(ended.ids, ["first", "second", "once", "third", "fourth"]);
         assert_eq!(ended.runs, [1, 1, 1, 2, 2, 1, 1]);
         assert!(ended.told.iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn the_leaves_of_a_large_job_are_in_the_log_when_it_is_kept_and_only_then() {
+        let large = |verdict: Verdict| {
+            handed(|_| {
+                WriteJob::once(move |tx| {
+                    for number in 0..=log::LEAVES_AT_ONCE {
+                        append_value(tx, &json!({"session_id": format!("record {number}")})).unwrap();
+                    }
+                    verdict
+                })
+            })
+        };
+        let jobs = vec![
+            kept("before"),
+            large(Verdict::Rollback),
+            large(Verdict::Commit),
+            kept("behind"),
+        ];
+        let ended = one_group("", jobs);
+        assert_eq!(ended.ids.len(), 1 + log::LEAVES_AT_ONCE + 1 + 1);
+        assert_eq!(ended.ids.last().map(String::as_str), Some("behind"));
     }
 
     /// What SQLite does by itself when a write fails for want of room or for the disk's sake.
