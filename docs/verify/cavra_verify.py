@@ -1,50 +1,42 @@
 #!/usr/bin/env python3
 """Verify signed CAVRA audit packages offline. Independent of the service: Python's library and `cryptography` only.
-
     cavra_verify.py PACKAGE... [--key FILE] [--previous PACKAGE] [--witness FILE]... [--witnesses COUNT]
 
 It prints one JSON object per package, with the checks and elements of `cavra verify`; FORMAT.md describes the format.
 Exit codes: 0 everything that was asked for was checked and is right, 1 something is wrong, 2 a file cannot be read.
 """
-import argparse, base64, hashlib, json, re, sys
+import argparse, base64, decimal, hashlib, json, re, sys
 from bisect import insort
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 PAYLOAD_TYPE = "application/vnd.cavra.audit-package+json"
 SCHEMA, UNSIGNED = "cavra.signed-audit-package.v1", "cavra.unsigned"
-PLAN = "go-backend-rollback-drill-notification-plan"
-ACK, UNDO = "go-backend-rollback-drill-notification-ack", "go-backend-rollback-drill-notification-ack-undo"
-PACKAGE = "go-backend-rollback-drill-acknowledgement-audit-package"
+PLAN, ACK, UNDO, PACKAGE = ("go-backend-rollback-drill-" + name for name in (
+    "notification-plan", "notification-ack", "notification-ack-undo", "acknowledgement-audit-package"))
 STATES, EPOCH = ["acknowledged", "dismissed", "escalated", "resolved"], datetime(1970, 1, 1, tzinfo=timezone.utc)
 CATEGORIES = ["deliver", "maintenance_window", "owner_calendar", "healthy_schedule", "other"]
 TERMS = ["schedule_id", "owner", "provider", "state", "action", "category", "breached"]
+TOLERANCE = 300_000_000  # Five minutes: so far clocks may differ, and so long a package may be in the making
 class At: check = element = "arguments"  # What is being checked: whatever goes wrong is that element's fault
 def at(check, element=None): At.check, At.element = check, element or check
 def need(*holds):
     if not all(holds): raise ValueError(f"wrong at {At.element}")
 
 # --- JSON, digests, times ------------------------------------------------------------------------------------------
-def once(pairs):
-    return need(len(dict(pairs)) == len(pairs)) or dict(pairs)
-def refuse(constant): raise ValueError(f"{constant} is no JSON")
+def once(pairs): return need(len(dict(pairs)) == len(pairs)) or dict(pairs)
 def read_json(text_):
-    value = json.loads(text_, object_pairs_hook=once, parse_constant=refuse)
-    # Encoding refuses lone surrogates.
-    if re.search(r"\\u[dD][89a-fA-F]", text_): json.dumps(value, ensure_ascii=False).encode("utf-8")
+    value = json.loads(text_, object_pairs_hook=once, parse_constant=lambda _: need(False))
+    if re.search(r"\\u[dD][89a-fA-F]", text_): compact(value).encode("utf-8")  # Encoding refuses lone surrogates
     return value
 def strict(value, depth=0):  # Whether a value has a canonical form here: safe numbers, at most 64 levels
-    if isinstance(value, (dict, list)):
-        items = value.values() if isinstance(value, dict) else value
-        return depth < 64 and all(strict(one, depth + 1) for one in items)
+    value = [*value.values()] if isinstance(value, dict) else value
+    if isinstance(value, list): return depth < 64 and all(strict(one, depth + 1) for one in value)
     return isinstance(value, (str, bool)) or value is None or abs(value) <= 2**53 - 1
 def number(value):  # A float of at most 2^53 as ECMAScript writes it
-    digits, _, exponent = repr(value).partition("e")
     if value == int(value): return str(int(value))
-    if not exponent: return digits
-    if int(exponent) < -6: return f"{digits}e{int(exponent)}"
-    sign, digits = ("-", digits[1:]) if digits[0] == "-" else ("", digits)
-    return f"{sign}0.{'0' * (-int(exponent) - 1)}{digits.replace('.', '')}"
+    digits, _, exponent = repr(value).partition("e")
+    return f"{digits}e{int(exponent)}" if int(exponent or 0) < -6 else format(decimal.Decimal(repr(value)), "f")
 def canonical(value):  # RFC 8785
     if isinstance(value, dict):
         order = sorted(value, key=lambda key: key.encode("utf-16-be"))
@@ -56,34 +48,46 @@ def sha256(data): return hashlib.sha256(data).digest()
 def unbase64(text_):
     data = base64.b64decode(text_.encode("ascii"), validate=True)
     return need(base64.b64encode(data).decode() == text_) or data
-RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d+))?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+RFC3339 = re.compile(r"(\d{4})-(\d\d)-(\d\d)[\0-\x7f](\d\d):(\d\d):(\d\d)(?:\.(\d+))?"
+                     r"(?:[Zz]|([+-])([01]\d|2[0-3]):([0-5]\d))", re.ASCII)
+LATEST, CYCLE = 253_402_300_799_999_999, 146_097  # The last microsecond of year 9999; days of 400 years
+def trim(text_): return re.sub(r"\A[^\S\x1c-\x1f]+|[^\S\x1c-\x1f]+\Z", "", text_)
 def micros(text_, published=False):  # Microseconds since 1970. A published time may lack its offset; it is UTC then
-    text_ = text_.strip() if published else text_
+    text_ = trim(text_) if published else text_
     match = RFC3339.fullmatch(text_) or (published and RFC3339.fullmatch(text_ + "Z"))
-    day, clock, fraction, zone = match.groups()
-    whole = datetime.fromisoformat(f"{day}T{clock}{'+00:00' if zone in 'Zz' else zone}") - EPOCH
-    return whole // timedelta(microseconds=1) + int(((fraction or "") + "000000")[:6])
-LATEST = micros("9999-12-31T23:59:59.999999Z")
-def time_text(at_):
-    moment = EPOCH + timedelta(microseconds=at_)
-    return f"{moment.year:04}-{moment:%m-%dT%H:%M:%S}.{moment.microsecond:06}Z"
+    year, month, day, hour, minute, second = map(int, match.groups()[:6])
+    fraction, sign, *offset = match.groups("0")[6:]
+    leap, days = second == 60, (date(year or 400, month, day) - EPOCH.date()).days - (0 if year else CYCLE)
+    need(hour < 24, minute < 60, second < 60 or leap)
+    minute += days * 1440 + hour * 60 - int(sign + "1") * (int(offset[0]) * 60 + int(offset[1]))
+    at_ = (minute * 60 + second - leap) * 1_000_000 + int("999999" if leap else (fraction + "00000")[:6])
+    need(not leap or at_ == LATEST or time_text(at_ + 1)[8:19] == "01T00:00:00")
+    return need(at_ <= LATEST, time_text(at_)[0] != "-") or at_
+def time_text(at_):  # Python's years begin with 1, so a time in year 0 is told as if it were in year 400
+    early = at_ < -62_135_596_800_000_000
+    moment = EPOCH + timedelta(days=CYCLE * early, microseconds=at_)
+    return f"{moment.year - 400 * early:04}-{moment:%m-%dT%H:%M:%S}.{moment.microsecond:06}Z"
 
 # --- Keys, notes, the tree -----------------------------------------------------------------------------------------
 def is_name(name): return 0 < len(name) <= 200 and not re.search(r"[\s\x00-\x1f\x7f-\x9f+]", name)
+def sound(data, P=2**255 - 19):  # A point of Ed25519 in its one spelling (RFC 8032 5.1.3), and not of small order
+    y = int.from_bytes(data, "little") & ~(1 << 255)
+    x2 = (y * y - 1) * pow(1 - 121665 * pow(121666, -1, P) * y * y, -1, P) % P
+    return 0 < y < P and pow(x2, P // 2, P) == 1 and (x2 + y * y) % P
 class Key:  # A public key, NAME+HASH+BASE64
     def __init__(self, text_):
-        self.text = text_.strip()
+        self.text = trim(text_)
         self.name, self.hash, encoded = self.text.split("+", 2)
         data = unbase64(encoded)
-        need(is_name(self.name), len(data) == 33, data[0] in (1, 4))
+        need(is_name(self.name), len(data) == 33, data[:1] in (b"\1", b"\4"), sound(data[1:]))
         need(self.hash == sha256(self.name.encode() + b"\n" + data)[:4].hex())
         self.id, self.public = f"{self.name}+{self.hash}", Ed25519PublicKey.from_public_bytes(data[1:])
         self.is_witness = data[0] == 4
     def verifies(self, message, signature):
         try: self.public.verify(signature, message)
         except InvalidSignature: return False
-        return True
-def read_note(note):  # Text and signatures [(key id, signature)] of a signed note
+        return sound(signature[:32])
+def read_note(note, key=None):  # Text and signatures [(key id, signature)] of a signed note; only those of a key
     need(note.endswith("\n"), len(note) > 1)
     split_, signatures = note.rfind("\n\n"), []
     if split_ < 0: return note, []
@@ -91,19 +95,15 @@ def read_note(note):  # Text and signatures [(key id, signature)] of a signed no
         dash, name, encoded = line.split(" ", 2)
         need(len(data := unbase64(encoded)) >= 4, dash == "\u2014", is_name(name))
         signatures.append((f"{name}+{data[:4].hex()}", data[4:]))
-    return note[: split_ + 1], signatures
-def signatures_of(note, key):
-    text_, signatures = read_note(note)
-    return text_, [signature for id_, signature in signatures if id_ == key.id]
+    return note[: split_ + 1], [one for one in signatures if key is None or one[0] == key.id]
 def note_signed(note, key):
-    text_, own = signatures_of(note, key)
-    return len(own) == 1 and key.verifies(text_.encode(), own[0])
-def cosigned(note, witness):
-    """When the witness has signed (C2SP tlog-cosignature), in microseconds; None when it has not."""
-    text_, own = signatures_of(note, witness)
+    text_, own = read_note(note, key)
+    return len(own) == 1 and key.verifies(text_.encode(), own[0][1])
+def cosigned(note, witness):  # When the witness has signed (C2SP tlog-cosignature), in microseconds, if it has
+    text_, own = read_note(note, witness)
     if not own: return None
-    time = int.from_bytes(own[0][:8], "big")
-    need(len(own) == 1, witness.verifies(f"cosignature/v1\ntime {time}\n{text_}".encode(), own[0][8:]))
+    time, signature = int.from_bytes(own[0][1][:8], "big"), own[0][1][8:]
+    need(len(own) == 1, witness.verifies(f"cosignature/v1\ntime {time}\n{text_}".encode(), signature))
     return need(time <= LATEST // 1_000_000) or time * 1_000_000
 def leaf_hash(text_): return sha256(b"\0" + text_.encode())
 def unhex(proof): return [bytes.fromhex(one) for one in proof]
@@ -118,8 +118,7 @@ def included(leaf, index, size, proof):  # The root that an inclusion proof (RFC
     middle, *below = half(size), *proof[:-1]
     if index < middle: return node_hash(included(leaf, index, middle, below), proof[-1])
     return node_hash(proof[-1], included(leaf, index - middle, size - middle, below))
-def consistent(old, new, proof, old_root):
-    """The two roots that a consistency proof (RFC 9162 2.1.4) leads to; old_root only where it is a node itself."""
+def consistent(old, new, proof, old_root):  # The two roots of a consistency proof; old_root only where it is a node
     if old == new:
         need(len(proof) == (old_root is None))
         return (old_root or proof[0],) * 2
@@ -134,16 +133,18 @@ def consistent(old, new, proof, old_root):
 def text(holder, key, default=None):
     value = holder.get(key) if isinstance(holder, dict) else None
     return value if isinstance(value, str) and value else default
-def texts(holder, key): return [one for one in holder.get(key) or [] if isinstance(one, str)]
-def normalised(name): return name.strip().lower().replace("-", "_")
+def member(form, holder, key): return value if isinstance(value := holder.get(key), form) else form()
+def texts(holder, key): return [one for one in member(list, holder, key) if isinstance(one, str)]
+def named(*places): return next((one for holder, key in places if (one := holder.get(key)) not in (None, "")), None)
+def normalised(name): return trim(name).lower().replace("-", "_")
 def caseless(name): return "".join(letter.lower() for letter in name).replace("\u03c2", "\u03c3")
 def choice(value, allowed):
     value = normalised(value) if value not in (None, "") else allowed[0]
     return need(value in allowed) or value
 def minutes(value):
-    if isinstance(value, str): value = int(value.strip()) if re.fullmatch(r"[+-]?\d+", value.strip(), re.ASCII) else 0
+    if isinstance(value, str): value = int(value) if re.fullmatch(r"[+-]?\d+", value := trim(value), re.ASCII) else 0
     elif isinstance(value, bool) or not isinstance(value, (int, float)): value = 0
-    return int(value) if int(value) > 0 else 60
+    return need(value < 2**32) or int(value) if int(value) > 0 else 60
 def route_id(plan_id, created_at, key, owner):  # A UUIDv7 whose random bits are a digest of what makes the route
     parts = [part.encode() for part in ("route", plan_id, key, owner)]
     rest = bytearray(sha256(b"".join(len(part).to_bytes(8, "big") + part for part in parts))[:10])
@@ -152,16 +153,15 @@ def route_id(plan_id, created_at, key, owner):  # A UUIDv7 whose random bits are
     return "gordroute-" + "-".join(digits[a:b] for a, b in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32)))
 class Route:
     def __init__(self, plan, decision):
-        self.plan, self.provider = plan, text(decision, "provider", "").strip()
+        self.plan, self.provider = plan, trim(text(decision, "provider", ""))
         self.key, self.owner = normalised(self.provider), text(decision, "owner", "release-governance")
         self.escalation_owner = text(decision, "escalation_owner", self.owner)
         self.action = choice(decision.get("action"), ["deliver", "suppress"])
-        self.minutes = minutes(decision.get("acknowledgement_minutes"))
-        available = (decision.get("owner_availability") or {}).get("available")
+        self.minutes, _ = minutes(decision.get("acknowledgement_minutes")), need(self.key)
         own = normalised(text(decision, "category", ""))
         if self.action == "deliver": self.category = "deliver"
         elif isinstance(decision.get("maintenance_window"), dict): self.category = "maintenance_window"
-        elif available is False: self.category = "owner_calendar"
+        elif member(dict, decision, "owner_availability").get("available") is False: self.category = "owner_calendar"
         elif "healthy" in text(decision, "reason", "").lower(): self.category = "healthy_schedule"
         else: self.category = own if own in CATEGORIES[1:] else "other"
         self.id = route_id(plan["id"], plan["at"], self.key, self.owner)
@@ -170,8 +170,7 @@ class Route:
     def reached(self): return self.answer["said"] if self.answer else "outstanding"
     def state(self): return self.reached() if self.action == "deliver" else "not_required"
     def breached(self, now): return self.state() in ("outstanding", "escalated") and now >= self.deadline
-    def fold(self, history):
-        """Entries are effective time, position, effect, acknowledgement; the state follows from their order."""
+    def fold(self, history):  # Its entries, in order: effective time, position, effect, acknowledgement
         before, stack, self.answer, self.history = self.answer, [], None, history
         for entry in history:
             said, state = entry[3]["said"], self.reached()
@@ -207,18 +206,18 @@ class Route:
 class Replay:  # The state that plans and acknowledgements, in log order, lead to
     def __init__(self): self.plans, self.schedules, self.acks, self.by_id, self.undos = {}, {}, {}, {}, {}
     def apply(self, leaf, record):
-        document = record.get({PLAN: "plan", ACK: "acknowledgement", UNDO: "acknowledgement_undo"}[leaf["kind"]])
-        document = document if isinstance(document, dict) else record
-        created = text(record, "created_at") or text(document, "generated_at") or text(document, "acknowledged_at")
-        schedule = (text(record, "schedule_id") or text(document, "schedule_id")).strip()
+        document = {PLAN: "plan", ACK: "acknowledgement", UNDO: "acknowledgement_undo"}[leaf["kind"]]
+        document = record[document] if isinstance(record.get(document), dict) else record
+        created = named((record, "created_at"), (document, "generated_at"), (document, "acknowledged_at"))
+        schedule = trim(text(record, "schedule_id") or text(document, "schedule_id"))
+        need(text(record, "session_id"), schedule, leaf["kind"] != UNDO or text(document, "acknowledgement_id"))
         arrive = self.plan if leaf["kind"] == PLAN else self.ack
         arrive(leaf, record, document, schedule, micros(created, True), micros(leaf["recorded_at"]))
     def plan(self, _, record, document, schedule, created, recorded):
         plan = {"id": record["session_id"], "schedule": schedule, "at": min(created, recorded), "routes": {}}
         decisions = document.get("route_decisions")
         if decisions is None:
-            key = "acknowledgement_required_providers"
-            owner = ", ".join(texts(document, "owners")) or "release-governance"
+            key, owner = "acknowledgement_required_providers", ", ".join(texts(document, "owners"))
             decisions = [{"provider": one, "owner": owner} for one in texts(record, key) or texts(document, key)]
         for route in (Route(plan, decision) for decision in decisions): plan["routes"].setdefault(route.id, route)
         siblings, place = self.schedules.setdefault(schedule, []), (plan["at"], plan["id"])
@@ -245,7 +244,7 @@ class Replay:  # The state that plans and acknowledgements, in log order, lead t
         actor, at_ = document.get("actor"), text(document, "undone_at" if undoes else "acknowledged_at")
         at_ = micros(at_, True) if at_ else created
         verified = isinstance(actor, dict) and actor.get("verified") is True and not leaf["imported"]
-        said = document.get("acknowledgement_state") or record.get("acknowledgement_state")
+        said = named((document, "acknowledgement_state"), (record, "acknowledgement_state"))
         said, notes = ("undone", "reason") if undoes else (choice(said, STATES), "notes")
         by = text(document, "acknowledged_by") or text(record, "acknowledged_by") or text(record, "signer", "")
         by = text(document, "undone_by", "") if undoes else by
@@ -260,7 +259,7 @@ class Replay:  # The state that plans and acknowledgements, in log order, lead t
             self.undos.setdefault(undoes, []).append(ack)
             return self.link_undos(self.by_id[undoes], [ack]) if undoes in self.by_id else None
         self.by_id[ack["id"]] = ack
-        self.acks.setdefault(schedule, []).append(ack)
+        need(ack["provider"]), self.acks.setdefault(schedule, []).append(ack)
         began = [place for place in self.schedules.get(schedule, []) if place[0] <= ack["effective"]]
         plan = self.plans.get(ack["plan_id"] or (began[-1][1] if began else None))
         if plan and plan["schedule"] == schedule: self.link(ack, plan)
@@ -274,10 +273,9 @@ class Replay:  # The state that plans and acknowledgements, in log order, lead t
     def routes(self, current_only):
         current = {siblings[-1][1] for siblings in self.schedules.values()}
         plans = [plan for plan in self.plans.values() if not current_only or plan["id"] in current]
-        routes = [route for plan in plans for route in plan["routes"].values()]
-        return sorted(routes, key=lambda route: (route.plan["at"], route.id), reverse=True)
-    def orphans(self):
-        return sum(ack["covers"] == 0 for acks in (*self.acks.values(), *self.undos.values()) for ack in acks)
+        return sorted((route for plan in plans for route in plan["routes"].values()),
+                      key=lambda route: (route.plan["at"], route.id), reverse=True)
+    def orphans(self): return sum(not one["covers"] for it in (*self.acks.values(), *self.undos.values()) for one in it)
 
 # --- The checks, in the order of `cavra verify` ---------------------------------------------------------------------
 def shape(value, form):  # Whether a value has the form: a type, a list of a form, or a dict of forms in that order
@@ -318,7 +316,6 @@ def open_keys(entries):
         keys.append(key)
     return keys
 def check_signature(raw, keys, signatures, trusted):
-    at("signature")
     if not keys: return need(not signatures, trusted is None)
     need(trusted is None or trusted.text in [key.text for key in keys], len(signatures) == 1)
     message = f"DSSEv1 {len(PAYLOAD_TYPE)} {PAYLOAD_TYPE} {len(raw)} ".encode() + raw
@@ -328,8 +325,7 @@ def open_checkpoint(note, keys):
     need(not end, re.fullmatch("0|[1-9][0-9]*", size), int(size) < 2**64, len(unbase64(root)) == 32)
     need(origin == (keys[-1].name if keys else UNSIGNED), not keys or note_signed(note, keys[-1]))
     return int(size), unbase64(root), note
-def open_checkpoints(payload, keys):
-    """The package's own checkpoint as size, root and note, then those of other sizes that witnesses have signed."""
+def open_checkpoints(payload, keys):  # The package's own, then those of other sizes that witnesses have signed
     at("checkpoint"); opened = [open_checkpoint(payload["checkpoint"], keys)]
     for place, packed in enumerate(payload.get("witnessed", [])):
         at("checkpoint", f"witnessed[{place}]"); opened.append(open_checkpoint(packed["checkpoint"], keys))
@@ -337,15 +333,14 @@ def open_checkpoints(payload, keys):
         (old, old_root, _), (new, new_root, _) = sorted([opened[0], opened[-1]])
         need(consistent(old, new, unhex(packed["proof"]), old_root) == (old_root, new_root))
     return opened
-def check_witnesses(checkpoints, keys, records, witnesses, needed):
-    """What witnesses have signed; those that are asked for have to have seen all evidence that is in the package."""
+def check_witnesses(checkpoints, keys, records, witnesses, needed):  # They have to have seen all evidence
     newest, missing, times = max((leaf["position"] for leaf, _ in records if is_evidence(leaf)), default=0), [], {}
     for witness in witnesses:
         at("witnesses", witness.id)
         seen = {size: time for size, _, note in checkpoints if (time := cosigned(note, witness)) is not None}
         for size, time in seen.items():
             recorded = (micros(leaf["recorded_at"]) for leaf, _ in records if leaf["position"] <= size)
-            need(max(recorded, default=0) <= time + 300_000_000)  # Clocks may differ by five minutes.
+            need(max(recorded, default=0) <= time + TOLERANCE)
             times[witness.id, size] = time_text(time)
         if not seen or max(seen) < newest: missing.append(witness.id)
     at("witnesses", *missing[:1]), need(len(witnesses) - len(missing) >= needed)
@@ -366,35 +361,34 @@ def open_leaf(text_):
     return leaf
 def is_evidence(leaf): return leaf["kind"] in (PLAN, ACK, UNDO)
 def check_records(payload, size, root):
-    records, hashes = [], {}
+    records, hashes, ids, last = [], {}, set(), ""
     for place, packed in enumerate(payload["records"]):
         at("records", f"records[{place}]"); leaf = open_leaf(packed["leaf"])
         at("records", f"record {leaf['position']}"); need(not records or records[-1][0]["position"] < leaf["position"])
         need(sha256(packed["record"].encode()).hex() == leaf["sha256"])
         record = read_json(packed["record"])
         need(strict(record), canonical(record) == packed["record"])
-        kind = record.get("metadata_kind") if isinstance(record, dict) else None
-        need((kind if isinstance(kind, str) else "") == leaf["kind"])
+        need(text(record, "metadata_kind", "") == leaf["kind"], (id_ := text(record, "session_id")) not in ids)
+        ids |= {id_} - {None}
         records.append((leaf, record))
     if payload["manifest"]["scope"] == "filtered":
         at("records", "leaves"), need(not payload["leaves"])
         for packed, (leaf, _) in zip(payload["records"], records):
-            at("records", f"record {leaf['position']}")
+            at("records", f"record {leaf['position']}"), need(last <= (last := leaf["recorded_at"]))
             need(included(leaf_hash(packed["leaf"]), leaf["position"] - 1, size, unhex(packed["proof"])) == root)
         return records, []
     for packed, (leaf, _) in zip(payload["records"], records):
         at("records", f"record {leaf['position']}"), need(not packed["proof"])
-        hashes[leaf["position"]] = leaf_hash(packed["leaf"])
+        hashes[leaf["position"]] = leaf_hash(packed["leaf"]), leaf["recorded_at"]
     for place, text_ in enumerate(payload["leaves"]):
         at("records", f"leaves[{place}]"), need((leaf := open_leaf(text_))["position"] not in hashes)
-        hashes[leaf["position"]] = leaf_hash(text_)
+        hashes[leaf["position"]] = leaf_hash(text_), leaf["recorded_at"]
     for expected, position in enumerate(sorted(hashes), 1):
-        at("records", f"leaf {expected}"), need(position == expected)
-    leaves = [hashes[position] for position in sorted(hashes)]
+        at("records", f"leaf {expected}"), need(position == expected, last <= (last := hashes[position][1]))
+    leaves = [hashes[position][0] for position in sorted(hashes)]
     at("records", "leaves"), need(len(leaves) == size, root_of(leaves) == root)
     return records, leaves
 def check_package(payload, records, size):
-    at("package")
     (leaf, record), audit_id, data = records[-1], payload["manifest"]["audit_id"], payload["audit_package"].encode()
     need(leaf["position"] == size, leaf["kind"] == PACKAGE, not leaf["imported"], record["session_id"] == audit_id)
     summary = one if isinstance(one := record.get("acknowledgement_audit_package"), dict) else record
@@ -403,39 +397,43 @@ def check_package(payload, records, size):
     need(isinstance(package, dict), strict(package), package["audit_id"] == audit_id)
     whole = all(term in ("action", "cycle") or value in (None, "") for term, value in package["filters"].items())
     return need(whole == (payload["manifest"]["scope"] == "whole")) or package
+def natural(value): return type(value) is int and value >= 0
 def read_scope(package):
-    filters, until = package["filters"], package["evidence"]["log_position"]
-    need(sorted(filters) == sorted([*TERMS, "cycle"]), filters["cycle"] in ("current", "all"), type(until) is int)
+    filters, until, as_of = package["filters"], package["evidence"]["log_position"], package.get("as_of", package)
+    need(sorted(filters) == sorted([*TERMS, "cycle"]), filters["cycle"] in ("current", "all"), natural(until))
     allowed = {"state": ["outstanding", *STATES], "action": ["deliver", "suppress"], "category": CATEGORIES}
     for term in TERMS[:-1]:
         need(filters[term].strip() == filters[term], term not in allowed or filters[term] in ("", *allowed[term]))
-    need(filters["breached"] in (None, True, False), caseless(filters["owner"]) == filters["owner"])
-    return filters, micros(package["as_of"]["at"] if "as_of" in package else package["generated_at"]), until
+    need(type(filters["breached"]) in (bool, type(None)), caseless(filters["owner"]) == filters["owner"])
+    made, earlier = micros(package["generated_at"]), None if as_of is package else as_of["log_position"]
+    need(earlier is None or natural(earlier))
+    return filters, until, made, made if as_of is package else micros(as_of["at"]), earlier
 def check_routes(payload, package, records):
-    at("routes"); filters, now, until = read_scope(package)
+    at("routes"); filters, until, made, now, earlier = read_scope(package)
     evidence = [(leaf, record) for leaf, record in records if is_evidence(leaf)]
-    for leaf, _ in evidence: at("routes", f"record {leaf['position']}"), need(leaf["position"] <= until)
+    at("routes", "generated_at"), need(made <= micros(records[-1][0]["recorded_at"]) <= made + TOLERANCE)
+    at("routes", "as_of"), need(now <= made, earlier is None or until <= earlier)
+    for leaf, _ in evidence:
+        at("routes", f"record {leaf['position']}"), need(leaf["position"] <= until, micros(leaf["recorded_at"]) <= now)
     if payload["manifest"]["scope"] == "whole":
-        for leaf in map(open_leaf, payload["leaves"]):
-            at("routes", f"record {leaf['position']}"), need(not is_evidence(leaf) or leaf["position"] > until)
+        for leaf in filter(is_evidence, map(open_leaf, payload["leaves"])):
+            at("routes", f"record {leaf['position']}"), need((position := leaf["position"]) > until)
+            came = micros(leaf["recorded_at"])  # After the moment, or while the package was being made
+            need(earlier is not None and position > earlier and came >= now or made <= came + TOLERANCE)
         at("routes", "evidence"), need((evidence[-1][0]["position"] if evidence else 0) == until)
     replay = Replay()
     for leaf, record in evidence: at("routes", f"record {leaf['position']}"), replay.apply(leaf, record)
     at("routes", "routes"), need(isinstance(said := package["routes"], list))
     matched, left_out, known = [], dict.fromkeys(TERMS, 0), 0
     for route in replay.routes(filters["cycle"] == "current"):
-        known += 1
-        term = route.left_out_by(filters, now)
+        known, term = known + 1, route.left_out_by(filters, now)
         if term: left_out[term] += 1
-        if term: continue
-        at("routes", f"route {route.id}")
-        # Compared as text: to Python, True is 1.
-        need(len(matched) < len(said) and canonical(said[len(matched)]) == canonical(route.entry(now)))
-        matched.append(route)
+        else:  # Compared as text: to Python, True is 1
+            at("routes", f"route {route.id}"), matched.append(route), need(len(matched) <= len(said))
+            need(canonical(said[len(matched) - 1]) == canonical(route.entry(now)))
     at("routes", f"routes[{len(matched)}]"), need(len(said) == len(matched))
-    population = {"known": known, "matched": len(matched), "left_out": left_out}
-    log = {"record_count": len(evidence), "log_position": until, "orphaned_acknowledgement_count": replay.orphans()}
-    return matched, now, population, log
+    return matched, now, {"known": known, "matched": len(matched), "left_out": left_out}, {
+        "record_count": len(evidence), "log_position": until, "orphaned_acknowledgement_count": replay.orphans()}
 def check_counts(payload, package, matched, now, population, log):
     states = [route.state() for route in matched]
     undos = {one[3]["id"] for route in matched for one in route.history if one[3]["undoes"]}
@@ -450,22 +448,25 @@ def check_counts(payload, package, matched, now, population, log):
     if payload["manifest"]["scope"] == "whole": expected |= {"population": population, "evidence": log}
     for field, value in expected.items():
         at("counts", field), need(field in package, canonical(package.get(field)) == canonical(value))
-    at("counts", "population"); left_out = sum(n for n in package["population"]["left_out"].values() if type(n) is int)
-    need(package["population"]["matched"] == len(matched), package["population"]["known"] == left_out + len(matched))
+    at("counts", "population"); said = package["population"]
+    left_out = sum(filter(natural, said["left_out"].values()))
+    need(compact([said["matched"], said["known"]]) == compact([len(matched), left_out + len(matched)]))
 def verify(data, trusted, witnesses=(), needed=0):
     raw, payload, signatures = open_envelope(data)
     keys = open_keys(payload["keys"])
-    check_signature(raw, keys, signatures, trusted)
+    at("signature"), check_signature(raw, keys, signatures, trusted)
     checkpoints = (size, root, _), *_ = open_checkpoints(payload, keys)
     check_manifest(payload, size, root, keys)
     records, leaves = check_records(payload, size, root)
-    package = check_package(payload, records, size)
+    at("package"); package = check_package(payload, records, size)
     check_counts(payload, package, *check_routes(payload, package, records))
     return check_witnesses(checkpoints, keys, records, witnesses, needed), payload, size, root, leaves
 def compare(payload, size, root, leaves, previous, trusted):
-    try: _, _, old_size, old_root, _ = verify(previous, trusted)
+    try: _, old, old_size, old_root, _ = verify(previous, None)
     finally: at("consistency")
-    need(old_size <= size)
+    keys, old_keys = ([entry["key"] for entry in one["keys"]] for one in (payload, old))
+    need(not keys or not old_keys or keys[-1].split("+")[0] == old_keys[-1].split("+")[0])
+    need(not trusted or trusted.text in old_keys or old_keys and old_keys[-1] in keys, old_size <= size)
     if payload["manifest"]["scope"] == "whole": return need(root_of(leaves[:old_size]) == old_root)
     proofs = [one["proof"] for one in payload["consistency"] if one["size"] == old_size]
     need(consistent(old_size, size, unhex(proofs[0] if proofs else []), old_root) == (old_root, root))
@@ -493,8 +494,7 @@ def main():
             except (ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError, RecursionError):
                 code, said["verdict"], said["failure"] = 1, "failed", {"check": At.check, "element": At.element}
             print(json.dumps(said))
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except (OSError, ValueError) as error:  # No key, no such file
+        return print(f"error: {error}", file=sys.stderr) or 2
     return code
 if __name__ == "__main__": sys.exit(main())

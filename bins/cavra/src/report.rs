@@ -24,9 +24,8 @@ pub(crate) fn run(arguments: &Report) -> anyhow::Result<ExitCode> {
     let key = arguments.key.as_deref().map(read_public).transpose()?;
     let previous = arguments.previous.as_deref().map(read).transpose()?;
     let witnesses = arguments.witnesses.read()?;
-    let package = read(&arguments.package)?;
-    let report = cavra_report::Report::of(&Input {
-        package: &package,
+    let report = cavra_report::Report::of(Input {
+        package: read(&arguments.package)?,
         asked: Asked {
             trust: Trust { key: key.as_ref() },
             previous: previous.as_deref(),
@@ -35,8 +34,6 @@ pub(crate) fn run(arguments: &Report) -> anyhow::Result<ExitCode> {
         },
         made_at: arguments.made_at.unwrap_or_else(|| SystemClock.now()),
     });
-    // What is shown has been read; a large package need not be there twice.
-    drop(package);
     if let Some(path) = &arguments.out {
         to_file(path, |out| written(arguments, &report, out))?;
     } else {

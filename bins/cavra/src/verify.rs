@@ -74,9 +74,16 @@ pub(crate) fn sentences(path: &Path, found: &Verification) -> String {
         ));
         lines.push(match found.scope {
             Some(Scope::Whole) => "  whole population: every leaf of the log is in it, nothing can be left out".to_owned(),
-            _ => "  filtered scope: what is in it is proven; how many routes the filter left out is the signer's word"
+            _ => "  filtered scope: every record in it is proven; that no other is missing, and what the filter left out, is the \
+                  signer's word"
                 .to_owned(),
         });
+        if found.meanwhile_count > 0 {
+            lines.push(format!(
+                "  {} plans, acknowledgements or undos were being recorded while it was made, and are not in it",
+                found.meanwhile_count
+            ));
+        }
         lines.push(found.signed_by.as_ref().map_or_else(
             || "  nobody signed it".to_owned(),
             |key| format!("  signed by {key}"),

@@ -13,6 +13,7 @@ use cavra_domain::evidence::{EvidenceKind, payload, whole_digest};
 use cavra_domain::id::AuditId;
 use cavra_domain::route::{Cycles, RouteFilter};
 use cavra_domain::time::Timestamp;
+use cavra_evidence::verify::MAKING_TOLERANCE_SECONDS;
 use cavra_storage::{NewRecord, ReadTx, RouteQuery, StorageError, StoredRecord, WriteTx, unpack};
 use serde_json::Value;
 
@@ -59,7 +60,8 @@ impl App {
     /// actor, it is the same package, and the stored one is given.
     ///
     /// # Errors
-    /// [`AppError::Storage`] or [`AppError::Spool`]; nothing is stored then.
+    /// [`AppError::Storage`] or [`AppError::Spool`]; nothing is stored then. Busy when others were writing for longer
+    /// than [`MAKING_TOLERANCE_SECONDS`] while it was made.
     pub fn export_package(
         &self,
         filter: RouteFilter,
@@ -109,6 +111,13 @@ impl App {
         let at = header.generated_at;
         let metadata = header.record(&digest).into_value();
         let write = move |tx: &mut dyn WriteTx| {
+            let outdated = at.plus_micros(i64::from(MAKING_TOLERANCE_SECONDS) * 1_000_000);
+            let newest = tx.state().head()?.recorded_at;
+            let known = tx.state().record(header.audit_id.as_str())?.is_some();
+            // Nobody could tell it from one that leaves out what came last: no verifier would take it.
+            if !known && newest.is_some_and(|newest| newest > outdated) {
+                return Err(AppError::Storage(StorageError::Busy));
+            }
             // Unchanged when somebody stored the same package meanwhile, or its record came from elsewhere.
             tx.append(&NewRecord {
                 value: &metadata,

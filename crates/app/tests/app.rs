@@ -5,7 +5,10 @@ mod app {
     mod acknowledging;
     mod as_of;
     mod bulk;
+    mod forged;
     mod importing;
+    mod judging;
+    mod odd;
     mod once;
     mod packages;
     mod planning;

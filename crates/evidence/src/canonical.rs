@@ -252,6 +252,70 @@ mod tests {
         }
     }
 
+    /// See `fixtures/canonical/README.md`.
+    #[test]
+    fn numbers_are_written_as_an_ecmascript_engine_writes_them() {
+        let lines = include_str!("../../../fixtures/canonical/numbers.txt");
+        let mut count = 0;
+        for line in lines.lines() {
+            let (bits, text) = line.split_once(',').unwrap();
+            let number = f64::from_bits(u64::from_str_radix(bits, 16).unwrap());
+            assert_eq!(canonical_json(&number).unwrap(), text, "{bits}");
+            // As a record's number goes: read from text, written again.
+            assert_eq!(canonical(&format!("[{number:e}]")), format!("[{text}]"), "{bits}");
+            count += 1;
+        }
+        assert_eq!(count, 6_000);
+    }
+
+    /// The vectors that RFC 8785 names in its appendix F (`testdata` of `cyberphone/json-canonicalization`). `values` is
+    /// the example of section 3.2.2, above.
+    #[test]
+    fn the_test_vectors_of_rfc_8785_come_out() {
+        let vectors = [
+            (
+                "arrays",
+                r#"[ 56, { "d": true, "10": null, "1": [ ] } ]"#,
+                r#"[56,{"1":[],"10":null,"d":true}]"#,
+            ),
+            (
+                "french",
+                r#"{ "peach": "This sorting order", "péché": "is wrong according to French",
+                     "pêche": "but canonicalization MUST", "sin":   "ingnore locale" }"#,
+                concat!(
+                    r#"{"peach":"This sorting order","péché":"is wrong according to French","#,
+                    r#""pêche":"but canonicalization MUST","sin":"ingnore locale"}"#
+                ),
+            ),
+            (
+                "structures",
+                r#"{ "1": {"f": {"f": "hi","F": 5} ,"\n": 56.0}, "10": { }, "": "empty", "a": { }, "111": [ { } ], "A": { } }"#,
+                r#"{"":"empty","1":{"\n":56,"f":{"F":5,"f":"hi"}},"10":{},"111":[{}],"A":{},"a":{}}"#,
+            ),
+            (
+                "unicode",
+                r#"{ "Unnormalized Unicode":"\u1e0d\u0307" }"#,
+                "{\"Unnormalized Unicode\":\"\u{1e0d}\u{307}\"}",
+            ),
+            (
+                "weird",
+                r#"{ "\u20ac": "Euro Sign", "\r": "Carriage Return", "\u000a": "Newline", "1": "One",
+                     "\u0080": "Control\u007f", "\ud83d\ude02": "Smiley",
+                     "\u00f6": "Latin Small Letter O With Diaeresis",
+                     "\ufb33": "Hebrew Letter Dalet With Dagesh", "</script>": "Browser Challenge" }"#,
+                concat!(
+                    r#"{"\n":"Newline","\r":"Carriage Return","1":"One","</script>":"Browser Challenge","#,
+                    "\"\u{80}\":\"Control\u{7f}\",",
+                    r#""ö":"Latin Small Letter O With Diaeresis","€":"Euro Sign","#,
+                    "\"😂\":\"Smiley\",\"\u{fb33}\":\"Hebrew Letter Dalet With Dagesh\"}"
+                ),
+            ),
+        ];
+        for (name, text, expected) in vectors {
+            assert_eq!(canonical(text), expected, "{name}");
+        }
+    }
+
     #[test]
     fn integers_of_every_type_are_refused_beyond_two_to_the_53() {
         const MAX: i64 = 9_007_199_254_740_991;

@@ -76,6 +76,13 @@ fn hash_text(hash: [u8; 4]) -> String {
     format!("{:08x}", u32::from_be_bytes(hash))
 }
 
+/// The key in these bytes: a point of the curve in its one spelling. One of small order, under which some signature fits
+/// any message, is none.
+fn sound(bytes: &[u8; 32]) -> Option<Public> {
+    let key = Public::from_bytes(bytes).ok()?;
+    (!key.is_weak() && key.to_edwards().compress().as_bytes() == bytes).then_some(key)
+}
+
 /// A public key with its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifierKey {
@@ -106,7 +113,7 @@ impl VerifierKey {
         Ok(Self {
             name: name.to_owned(),
             kind: *kind,
-            public: Public::from_bytes(&public).map_err(|_| NoteError::Key)?,
+            public: sound(&public).ok_or(NoteError::Key)?,
         })
     }
 
@@ -564,6 +571,80 @@ mod tests {
         ] {
             assert!(Note::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    /// The text of a public key with these bytes, whatever they are.
+    fn spelt(bytes: [u8; 32]) -> String {
+        let data = [&[ED25519], bytes.as_slice()].concat();
+        format!(
+            "log+{}+{}",
+            hash_text(key_hash("log", ED25519, &bytes)),
+            STANDARD.encode(data)
+        )
+    }
+
+    #[test]
+    fn a_key_under_which_any_message_is_signed_or_that_is_no_point_is_none() {
+        let hex = |text: &str| -> [u8; 32] {
+            let byte = |at: usize| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap();
+            std::array::from_fn(byte)
+        };
+        let (zeros, ff) = ("00".repeat(30), "ff".repeat(30));
+        for bad in [
+            // The points of order 1, 2, 4 and 8.
+            &format!("01{zeros}00"),
+            &format!("ec{ff}7f"),
+            &format!("00{zeros}00"),
+            &format!("00{zeros}80"),
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+            // Another spelling of 0, of 1 and of the point with y = 3, and what is no point.
+            &format!("ed{ff}7f"),
+            &format!("ee{ff}7f"),
+            &format!("f0{ff}7f"),
+            &format!("02{zeros}00"),
+        ] {
+            assert_eq!(VerifierKey::parse(&spelt(hex(bad))), Err(NoteError::Key), "{bad}");
+        }
+        let three = format!("03{zeros}00");
+        assert!(VerifierKey::parse(&spelt(hex(&three))).is_ok());
+        let good = key("log", 1).verifier();
+        assert_eq!(VerifierKey::parse(&spelt(*good.public.as_bytes())), Ok(good));
+    }
+
+    #[test]
+    fn a_signature_has_one_form() {
+        let key = key("log", 1);
+        let signature = key.sign(b"text");
+        assert!(key.verifier().verifies(b"text", &signature));
+        // S + L says the same to a verifier that does not look.
+        let order = [
+            0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+        ];
+        let mut malleable = signature;
+        let mut carry = 0;
+        for (byte, more) in malleable.iter_mut().skip(32).zip(order) {
+            let sum = u16::from(*byte) + more + carry;
+            *byte = sum.to_le_bytes()[0];
+            carry = sum >> 8;
+        }
+        assert!(!key.verifier().verifies(b"text", &malleable));
+        // The neutral point as R: made by who has the private key, and taken by OpenSSL.
+        let mut neutral = [0; 64];
+        neutral[0] = 1;
+        neutral[32..].copy_from_slice(&[
+            0xfb, 0xa9, 0x7e, 0xf6, 0xbd, 0x87, 0xc3, 0x0e, 0xbd, 0x9e, 0x29, 0xcb, 0x03, 0x28, 0xf7, 0x42,
+            0x33, 0xb4, 0x41, 0x2b, 0x33, 0xd8, 0x7c, 0x48, 0x21, 0x4d, 0x10, 0x99, 0x67, 0xca, 0x62, 0x09,
+        ]);
+        assert!(!key.verifier().verifies(b"text", &neutral));
+        assert!(!key.verifier().verifies(b"text", &signature[..63]));
+        assert!(
+            !key.verifier()
+                .verifies(b"text", &[signature.as_slice(), &[0]].concat())
+        );
     }
 
     #[test]

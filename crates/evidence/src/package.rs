@@ -143,7 +143,8 @@ impl Signer {
 pub enum Scope {
     /// Every leaf of the log is in it, and with it every route: what is missing shows.
     Whole,
-    /// The evidence of the schedules that its routes belong to, each record with its inclusion proof.
+    /// The evidence of the schedules that its routes belong to, each record with its inclusion proof. That none of it is
+    /// left out is the signer's word.
     Filtered,
 }
 

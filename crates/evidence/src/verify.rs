@@ -23,9 +23,12 @@ use crate::note::{Checkpoint, VerifierKey};
 use crate::package::{KeyHistory, PAYLOAD_TYPE, PackedConsistency, Scope, scope_of};
 use crate::strict::{self, Around};
 
+mod moment;
 mod packed;
 mod witness;
 
+pub use moment::MAKING_TOLERANCE_SECONDS;
+use moment::Moment;
 use packed::{Packed, unquoted};
 use witness::Checkpoints;
 pub use witness::{CLOCK_TOLERANCE_SECONDS, Cosignature};
@@ -110,12 +113,38 @@ pub struct Verification {
     pub upgraded_count: u64,
     /// Of those, how many came from elsewhere.
     pub imported_count: u64,
+    /// Plans, acknowledgements and undos that were being recorded while a whole package was made, and are not in it.
+    pub meanwhile_count: u64,
     /// Routes in it.
     pub route_count: u64,
     /// What witnesses have signed.
     pub cosignatures: Vec<Cosignature>,
     /// The earlier package's tree size, when it was compared.
     pub previous_tree_size: Option<u64>,
+}
+
+impl Verification {
+    /// What is found before anything is looked at.
+    const fn nothing() -> Self {
+        Self {
+            verdict: Verdict::Failed,
+            failure: None,
+            passed: Vec::new(),
+            signed_by: None,
+            audit_id: None,
+            generated_at: None,
+            scope: None,
+            tree_size: None,
+            root: None,
+            record_count: 0,
+            upgraded_count: 0,
+            imported_count: 0,
+            meanwhile_count: 0,
+            route_count: 0,
+            cosignatures: Vec::new(),
+            previous_tree_size: None,
+        }
+    }
 }
 
 /// Whom to trust.
@@ -155,24 +184,20 @@ pub fn verify_with(envelope: &[u8], previous: Option<&[u8]>, trust: Trust<'_>) -
 
 /// Verifies a package against all that is asked. It works in the memory that holds the envelope.
 pub fn verify_asked(envelope: Vec<u8>, asked: &Asked<'_>) -> Verification {
-    let mut found = Verification {
-        verdict: Verdict::Failed,
-        failure: None,
-        passed: Vec::new(),
-        signed_by: None,
-        audit_id: None,
-        generated_at: None,
-        scope: None,
-        tree_size: None,
-        root: None,
-        record_count: 0,
-        upgraded_count: 0,
-        imported_count: 0,
-        route_count: 0,
-        cosignatures: Vec::new(),
-        previous_tree_size: None,
+    verify_and_keep(envelope, asked).0
+}
+
+/// The same, and what was in the envelope, right or wrong, for whoever shows it; none when it is no envelope.
+pub fn verify_and_keep(envelope: Vec<u8>, asked: &Asked<'_>) -> (Verification, Option<Message>) {
+    let mut found = Verification::nothing();
+    let message = match open(envelope) {
+        Ok(message) => message,
+        Err(failure) => {
+            found.failure = Some(failure);
+            return (found, None);
+        }
     };
-    let checked = check(envelope, asked, &mut found).and_then(|opened| match asked.previous {
+    let checked = check(&message, asked, &mut found).and_then(|opened| match asked.previous {
         None => Ok(()),
         Some(previous) => {
             consistent(&opened, previous, asked.trust, &mut found)?;
@@ -185,7 +210,11 @@ pub fn verify_asked(envelope: Vec<u8>, asked: &Asked<'_>) -> Verification {
         Ok(()) if asked.trust.key.is_some() => found.verdict = Verdict::Verified,
         Ok(()) => found.verdict = Verdict::ConsistentOnly,
     }
-    found
+    (found, Some(message))
+}
+
+fn open(envelope: Vec<u8>) -> Result<Message, Failure> {
+    Message::open(envelope).map_err(|error| whole(CheckName::Envelope, error.to_string()))
 }
 
 fn fail(check: CheckName, element: impl Into<String>, problem: impl Into<String>) -> Failure {
@@ -210,13 +239,13 @@ struct Opened {
     scope: Scope,
     consistency: Vec<PackedConsistency>,
     checkpoint: Checkpoint,
+    keys: KeyHistory,
     /// Every leaf hash of a whole package.
     leaves: Vec<Digest>,
 }
 
-fn check(envelope: Vec<u8>, asked: &Asked<'_>, found: &mut Verification) -> Result<Opened, Failure> {
+fn check(message: &Message, asked: &Asked<'_>, found: &mut Verification) -> Result<Opened, Failure> {
     use CheckName as Check;
-    let message = Message::open(envelope).map_err(|error| whole(Check::Envelope, error.to_string()))?;
     if message.payload_type() != PAYLOAD_TYPE {
         return Err(whole(Check::Envelope, "its payload is of another type"));
     }
@@ -229,7 +258,7 @@ fn check(envelope: Vec<u8>, asked: &Asked<'_>, found: &mut Verification) -> Resu
         KeyHistory::parse(payload.keys.clone()).map_err(|error| whole(Check::Keys, error.to_string()))?;
     found.passed.push(Check::Keys);
 
-    signature(&message, &keys, asked.trust)?;
+    signature(message, &keys, asked.trust)?;
     found.signed_by = keys.current().map(VerifierKey::key_id);
     found.passed.push(Check::Signature);
 
@@ -260,7 +289,7 @@ fn check(envelope: Vec<u8>, asked: &Asked<'_>, found: &mut Verification) -> Resu
 
     let scope =
         ScopeOf::read(&package.members).ok_or_else(|| whole(Check::Routes, "its filters cannot be read"))?;
-    complete(&payload, &records, &scope)?;
+    found.meanwhile_count = scope.moment.complete(&payload, &records)?;
     let replay = records.replay?;
     let matched = routes(&replay, &package, &scope)?;
     found.route_count = u64::try_from(matched.entries).unwrap_or(u64::MAX);
@@ -277,6 +306,7 @@ fn check(envelope: Vec<u8>, asked: &Asked<'_>, found: &mut Verification) -> Resu
         scope: payload.manifest.scope,
         consistency: payload.consistency,
         checkpoint: own,
+        keys,
         leaves,
     })
 }
@@ -348,6 +378,8 @@ fn read_leaf(text: &str) -> Option<Leaf> {
 struct Records {
     opened: Vec<OpenRecord>,
     replay: Result<Replay, Failure>,
+    /// The ids so far: a log takes each once.
+    ids: BTreeSet<String>,
     /// The last record: the package's own.
     own: Value,
 }
@@ -357,6 +389,7 @@ impl Records {
         let mut records = Self {
             opened: Vec::with_capacity(payload.records.len()),
             replay: Ok(Replay::default()),
+            ids: BTreeSet::new(),
             own: Value::Null,
         };
         for (number, packed) in payload.records.iter().enumerate() {
@@ -380,6 +413,12 @@ impl Records {
             }
             let value = read_record(&leaf, &unquoted(packed.record))
                 .map_err(|problem| fail(CheckName::Records, format!("record {}", leaf.position), problem))?;
+            if let Some(id) = named(&value)
+                && !records.ids.insert(id.to_owned())
+            {
+                let element = format!("record {}", leaf.position);
+                return Err(fail(CheckName::Records, element, "another record has its id"));
+            }
             found.upgraded_count += u64::from(leaf.upgraded);
             found.imported_count += u64::from(leaf.imported);
             records.follow(&leaf, &value);
@@ -389,6 +428,7 @@ impl Records {
                 leaf,
             });
         }
+        records.ids = BTreeSet::new();
         Ok(records)
     }
 
@@ -409,6 +449,12 @@ impl Records {
     }
 }
 
+/// The id of a record.
+fn named(record: &Value) -> Option<&str> {
+    let id = record.get("session_id").and_then(Value::as_str);
+    id.filter(|id| !id.is_empty())
+}
+
 fn read_record(leaf: &Leaf, record: &str) -> Result<Value, &'static str> {
     if Digest::of(record) != leaf.sha256 {
         return Err("its digest is not the one in the log");
@@ -426,6 +472,7 @@ fn read_record(leaf: &Leaf, record: &str) -> Result<Value, &'static str> {
 
 /// Whether everything has its place in the log. Gives all leaf hashes of a whole package.
 fn places(payload: &Packed<'_>, records: &Records, checkpoint: &Checkpoint) -> Result<Vec<Digest>, Failure> {
+    let mut last = Timestamp::MIN;
     if payload.manifest.scope == Scope::Filtered {
         if !payload.leaves.is_empty() {
             return Err(fail(CheckName::Records, "leaves", "a filtered package has none"));
@@ -446,17 +493,20 @@ fn places(payload: &Packed<'_>, records: &Records, checkpoint: &Checkpoint) -> R
                     error.to_string(),
                 )
             })?;
+            rises(&mut last, opened.leaf.recorded_at, || {
+                format!("record {position}")
+            })?;
         }
         return Ok(Vec::new());
     }
-    let mut hashes: BTreeMap<u64, Digest> = BTreeMap::new();
+    let mut hashes: BTreeMap<u64, (Timestamp, Digest)> = BTreeMap::new();
     for (packed, opened) in payload.records.iter().zip(&records.opened) {
         let position = opened.leaf.position;
         if !packed.proof.is_empty() {
             let problem = "a whole package has leaves and no proofs";
             return Err(fail(CheckName::Records, format!("record {position}"), problem));
         }
-        hashes.insert(position, opened.hash);
+        hashes.insert(position, (opened.leaf.recorded_at, opened.hash));
     }
     for (number, raw) in payload.leaves.iter().enumerate() {
         let element = format!("leaves[{number}]");
@@ -464,16 +514,18 @@ fn places(payload: &Packed<'_>, records: &Records, checkpoint: &Checkpoint) -> R
         let Some(leaf) = read_leaf(&text) else {
             return Err(fail(CheckName::Records, element, "it cannot be read"));
         };
-        if hashes.insert(leaf.position, leaf_hash(text.as_bytes())).is_some() {
+        let entry = (leaf.recorded_at, leaf_hash(text.as_bytes()));
+        if hashes.insert(leaf.position, entry).is_some() {
             return Err(fail(CheckName::Records, element, "another leaf has its place"));
         }
     }
     let mut builder = RootBuilder::default();
-    for (expected, (position, hash)) in (1..).zip(&hashes) {
+    for (expected, (position, (recorded_at, hash))) in (1..).zip(&hashes) {
         if *position != expected {
             let problem = "it is missing, so something may be left out";
             return Err(fail(CheckName::Records, format!("leaf {expected}"), problem));
         }
+        rises(&mut last, *recorded_at, || format!("leaf {expected}"))?;
         builder.push(*hash);
     }
     if builder.size() != checkpoint.size {
@@ -483,7 +535,21 @@ fn places(payload: &Packed<'_>, records: &Records, checkpoint: &Checkpoint) -> R
     if builder.root() != checkpoint.root {
         return Err(fail(CheckName::Records, "leaves", "they lead to another root"));
     }
-    Ok(hashes.into_values().collect())
+    Ok(hashes.into_values().map(|(_, hash)| hash).collect())
+}
+
+/// Places and times rise together: nothing was recorded before what stands before it.
+fn rises(
+    last: &mut Timestamp,
+    recorded_at: Timestamp,
+    element: impl FnOnce() -> String,
+) -> Result<(), Failure> {
+    if recorded_at < *last {
+        let problem = "it is said to be recorded before what stands before it";
+        return Err(fail(CheckName::Records, element(), problem));
+    }
+    *last = recorded_at;
+    Ok(())
 }
 
 fn package<'a>(
@@ -531,10 +597,7 @@ fn package<'a>(
 struct ScopeOf {
     filter: RouteFilter,
     cycles: Cycles,
-    /// When breach and age were judged.
-    at: Timestamp,
-    /// The newest record that it was made from.
-    until: u64,
+    moment: Moment,
 }
 
 impl ScopeOf {
@@ -568,15 +631,10 @@ impl ScopeOf {
         {
             return None;
         }
-        let at = match package.get("as_of") {
-            None => package.get("generated_at")?,
-            Some(as_of) => as_of.get("at")?,
-        };
         Some(Self {
             filter,
             cycles,
-            at: Timestamp::parse(at.as_str()?).ok()?,
-            until: package.get("evidence")?.get("log_position")?.as_u64()?,
+            moment: Moment::read(package)?,
         })
     }
 }
@@ -589,44 +647,6 @@ struct Matched {
     acknowledgements: u64,
     record_count: u64,
     orphans: u64,
-}
-
-/// Whether the evidence in the package is all that it may be made from.
-fn complete(payload: &Packed<'_>, records: &Records, scope: &ScopeOf) -> Result<(), Failure> {
-    let evidence = || {
-        records
-            .opened
-            .iter()
-            .filter(|record| record.leaf.is_route_evidence())
-    };
-    if let Some(late) = evidence().find(|record| record.leaf.position > scope.until) {
-        let element = format!("record {}", late.leaf.position);
-        return Err(fail(
-            CheckName::Routes,
-            element,
-            "it is newer than the package says",
-        ));
-    }
-    let newest = evidence().next_back().map_or(0, |record| record.leaf.position);
-    if payload.manifest.scope == Scope::Whole {
-        for raw in &payload.leaves {
-            let hidden = read_leaf(&unquoted(raw))
-                .filter(|leaf| leaf.is_route_evidence() && leaf.position <= scope.until);
-            if let Some(leaf) = hidden {
-                let element = format!("record {}", leaf.position);
-                return Err(fail(
-                    CheckName::Routes,
-                    element,
-                    "it is in the log and left out of the package",
-                ));
-            }
-        }
-        if newest != scope.until {
-            let problem = "the package says that it was made from another state of the log";
-            return Err(fail(CheckName::Routes, "evidence", problem));
-        }
-    }
-    Ok(())
 }
 
 fn routes(replay: &Replay, package: &Around<'_>, scope: &ScopeOf) -> Result<Matched, Failure> {
@@ -646,6 +666,7 @@ fn routes(replay: &Replay, package: &Around<'_>, scope: &ScopeOf) -> Result<Matc
         record_count: replay.record_count(),
         orphans: replay.orphan_count(),
     };
+    let at = scope.moment.at;
     let mut acknowledgements = BTreeSet::new();
     let mut next = said.iter();
     for (tracked, history) in replay.each_route() {
@@ -653,7 +674,7 @@ fn routes(replay: &Replay, package: &Around<'_>, scope: &ScopeOf) -> Result<Matc
             continue;
         }
         matched.population.known += 1;
-        if let Some(term) = scope.filter.left_out_by(&tracked, scope.at) {
+        if let Some(term) = scope.filter.left_out_by(&tracked, at) {
             matched.population.left_out.add(term, 1);
             continue;
         }
@@ -661,7 +682,7 @@ fn routes(replay: &Replay, package: &Around<'_>, scope: &ScopeOf) -> Result<Matc
         matched.entries += 1;
         matched
             .counts
-            .add(tracked.state(), 1, u64::from(tracked.breached(scope.at)));
+            .add(tracked.state(), 1, u64::from(tracked.breached(at)));
         acknowledgements.extend(
             history
                 .iter()
@@ -669,7 +690,7 @@ fn routes(replay: &Replay, package: &Around<'_>, scope: &ScopeOf) -> Result<Matc
                 .map(|entry| entry.answer.acknowledgement_id.clone()),
         );
         let element = format!("route {}", tracked.route.route_id);
-        let expected = PackageRoute::new(&tracked, history, scope.at);
+        let expected = PackageRoute::new(&tracked, history, at);
         match next.next() {
             Some(entry) if says(entry, &expected) => {}
             Some(_) => {
@@ -729,7 +750,7 @@ fn counts(
         expected.push(("population", json!(matched.population)));
         let evidence = json!({
             "record_count": matched.record_count,
-            "log_position": scope.until,
+            "log_position": scope.moment.until,
             "orphaned_acknowledgement_count": matched.orphans,
         });
         expected.push(("evidence", evidence));
@@ -763,6 +784,19 @@ fn counts(
     Ok(())
 }
 
+/// Whether the keys of an earlier package are this log's. A key may have followed another since; which one is trusted
+/// does not matter then.
+fn same_log(now: &KeyHistory, before: &KeyHistory, trust: Trust<'_>) -> bool {
+    match (now.current(), before.current()) {
+        (Some(now), Some(before)) if now.name() != before.name() => return false,
+        _ => {}
+    }
+    let Some(trusted) = trust.key else {
+        return true;
+    };
+    before.keys().contains(trusted) || before.current().is_some_and(|signer| now.keys().contains(signer))
+}
+
 fn consistent(
     opened: &Opened,
     previous: &[u8],
@@ -770,16 +804,21 @@ fn consistent(
     found: &mut Verification,
 ) -> Result<(), Failure> {
     let wrong = |problem: String| whole(CheckName::Consistency, problem);
-    let earlier = verify(previous, trust);
-    if let Some(failure) = earlier.failure {
-        return Err(wrong(format!(
+    let asked = Asked::default();
+    let earlier =
+        open(previous.to_vec()).and_then(|earlier| check(&earlier, &asked, &mut Verification::nothing()));
+    let earlier = earlier.map_err(|failure| {
+        wrong(format!(
             "the previous package is wrong itself: {}: {}",
             failure.element, failure.problem
-        )));
+        ))
+    })?;
+    if !same_log(&opened.keys, &earlier.keys, trust) {
+        return Err(wrong(
+            "the previous package is not signed by a key of this log".to_owned(),
+        ));
     }
-    let (Some(size), Some(root)) = (earlier.tree_size, earlier.root) else {
-        return Err(wrong("the previous package has no checkpoint".to_owned()));
-    };
+    let (size, root) = (earlier.checkpoint.size, earlier.checkpoint.root);
     found.previous_tree_size = Some(size);
     let now = &opened.checkpoint;
     if size > now.size {

@@ -10,10 +10,10 @@ use std::ops::Range;
 
 use cavra_domain::audit_package::NOT_REQUIRED;
 use cavra_domain::time::Timestamp;
-use cavra_evidence::dsse::Envelope;
+use cavra_evidence::dsse::Message;
 use cavra_evidence::leaf::Leaf;
 use cavra_evidence::note::{VerifierKey, verify_endorsement};
-use cavra_evidence::package::{KeyEntry, Manifest, PackedRecord, Payload};
+use cavra_evidence::package::{KeyEntry, Manifest};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -297,6 +297,26 @@ struct Routes<'a> {
     routes: Vec<&'a RawValue>,
 }
 
+/// What reports show of a payload. Its records stay where they are until one of them is looked at.
+#[derive(Deserialize)]
+struct Payload<'a> {
+    audit_package: String,
+    #[serde(borrow)]
+    records: Vec<Record<'a>>,
+    keys: Vec<KeyEntry>,
+    checkpoint: String,
+    manifest: Manifest,
+}
+
+/// A record as it lies in a payload: two JSON texts within JSON.
+#[derive(Deserialize)]
+struct Record<'a> {
+    #[serde(borrow)]
+    leaf: &'a RawValue,
+    #[serde(borrow)]
+    record: &'a RawValue,
+}
+
 /// A record, as far as it says which one it is.
 #[derive(Deserialize)]
 struct Named<'a> {
@@ -305,27 +325,30 @@ struct Named<'a> {
 }
 
 impl Content {
-    /// Reads a package, as far as that goes.
-    pub(crate) fn read(envelope: &[u8]) -> Self {
+    /// Reads a package, as far as that goes; none is what is no envelope.
+    pub(crate) fn read(message: Option<Message>) -> Self {
         let nothing = |unreadable| Self {
             unreadable: Some(unreadable),
             ..Self::default()
         };
-        let Ok(envelope) = Envelope::parse(envelope) else {
+        let Some(message) = message else {
             return nothing("The file is no envelope, so nothing of it can be shown.");
         };
-        let Ok(payload) = serde_json::from_slice::<Payload>(&envelope.payload) else {
+        let read = || {
+            let payload: Payload<'_> = serde_json::from_slice(message.payload()).ok()?;
+            Some(Self {
+                keys: keys(&payload.keys),
+                checkpoint: Some(payload.checkpoint),
+                manifest: Some(payload.manifest),
+                marks: marks(&payload.records)?,
+                text: payload.audit_package,
+                ..Self::default()
+            })
+        };
+        let Some(mut content) = read() else {
             return nothing("The payload is not that of an audit package, so nothing of it can be shown.");
         };
-        drop(envelope);
-        let mut content = Self {
-            keys: keys(&payload.keys),
-            checkpoint: Some(payload.checkpoint),
-            manifest: Some(payload.manifest),
-            marks: marks(&payload.records),
-            text: payload.audit_package,
-            ..Self::default()
-        };
+        drop(message);
         content.find_routes();
         content.header = serde_json::from_str(&content.text).ok();
         if content.header.is_none() {
@@ -434,13 +457,16 @@ fn keys(entries: &[KeyEntry]) -> Vec<Key> {
         .collect()
 }
 
-/// A leaf and its record have their place by the record's own id. What cannot be read has none.
-fn marks(records: &[PackedRecord]) -> BTreeMap<String, Mark> {
+/// A leaf and its record have their place by the record's own id. What cannot be read has none; where a text should be
+/// and is none, nothing can be read.
+fn marks(records: &[Record<'_>]) -> Option<BTreeMap<String, Mark>> {
     let mut marks: BTreeMap<String, Mark> = BTreeMap::new();
     for packed in records {
+        let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
+        let (leaf, record) = (text(packed.leaf)?, text(packed.record)?);
         let (Ok(leaf), Ok(named)) = (
-            serde_json::from_str::<Leaf>(&packed.leaf),
-            serde_json::from_str::<Named<'_>>(&packed.record),
+            serde_json::from_str::<Leaf>(&leaf),
+            serde_json::from_str::<Named<'_>>(&record),
         ) else {
             continue;
         };
@@ -454,7 +480,7 @@ fn marks(records: &[PackedRecord]) -> BTreeMap<String, Mark> {
         mark.imported |= leaf.imported;
         mark.upgraded |= leaf.upgraded;
     }
-    marks
+    Some(marks)
 }
 
 #[cfg(test)]
@@ -495,7 +521,7 @@ mod tests {
             "[]",
             r#"{"payload":"e30=","payloadType":"x","signatures":[]}"#,
         ] {
-            let content = Content::read(envelope.as_bytes());
+            let content = Content::read(Message::open(envelope.as_bytes().to_vec()).ok());
             assert!(
                 content.unreadable.is_some() && content.header.is_none(),
                 "{envelope}"

@@ -503,6 +503,13 @@ fn counts(report: &Report, header: &Header, out: &mut impl Write) -> io::Result<
             Count(found.imported_count),
             Count(found.upgraded_count)
         )?;
+        if found.meanwhile_count > 0 {
+            writeln!(
+                out,
+                "<p>{} more were being recorded while the package was made, and are not in it.</p>",
+                Count(found.meanwhile_count)
+            )?;
+        }
     }
     Ok(())
 }

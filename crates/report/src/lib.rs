@@ -9,8 +9,8 @@
 //! use cavra_evidence::verify::Asked;
 //! use cavra_report::{Input, Report, Standing, csv, html};
 //!
-//! let report = Report::of(&Input {
-//!     package: b"no package",
+//! let report = Report::of(Input {
+//!     package: b"no package".to_vec(),
 //!     asked: Asked::default(),
 //!     made_at: Timestamp::EPOCH,
 //! });
@@ -32,16 +32,16 @@ mod words;
 use cavra_domain::time::Timestamp;
 use cavra_evidence::digest::Digest;
 use cavra_evidence::note::VerifierKey;
-use cavra_evidence::verify::{Asked, Verdict, Verification, verify_asked};
+use cavra_evidence::verify::{Asked, Verdict, Verification, verify_and_keep};
 
 use content::Content;
 pub use words::{CONTROLS, Control};
 
 /// What a report is made from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Input<'a> {
-    /// The signed package, as it was handed over.
-    pub package: &'a [u8],
+    /// The signed package, as it was handed over. It may have hundreds of megabytes, and is not there twice.
+    pub package: Vec<u8>,
     /// What it is held against.
     pub asked: Asked<'a>,
     /// When the report is made. It stands in the report and decides nothing.
@@ -90,12 +90,14 @@ pub struct Report {
 
 impl Report {
     /// Verifies a package and reads it.
-    pub fn of(input: &Input<'_>) -> Self {
+    pub fn of(input: Input<'_>) -> Self {
         let asked = &input.asked;
+        let digest = Digest::of(&input.package);
+        let (found, message) = verify_and_keep(input.package, asked);
         Self {
-            found: verify_asked(input.package.to_vec(), asked),
-            content: Content::read(input.package),
-            digest: Digest::of(input.package),
+            found,
+            content: Content::read(message),
+            digest,
             previous_digest: asked.previous.map(Digest::of),
             trusted: asked.trust.key.map(ToString::to_string),
             witnesses: asked.witnesses.iter().map(VerifierKey::key_id).collect(),

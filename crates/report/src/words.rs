@@ -239,9 +239,9 @@ impl Report {
                  out without the verification failing."
             }
             Some(Scope::Filtered) => {
-                "Filtered: the evidence of the schedules in it is whole and proven. How many routes the filter left out, and \
-                 whether a schedule is missing, is the word of whoever made it. Ask for the whole population where that \
-                 matters."
+                "Filtered: every record in it is proven to be in the log, and the routes follow from them. That no other record \
+                 of these schedules is in the log, such as a later answer or a newer plan, and which routes the filter left \
+                 out, is the word of whoever made it. Ask for the whole population where that matters."
             }
             None => "Which scope it has cannot be read.",
         }
@@ -257,8 +257,17 @@ impl Report {
             "That there is only one log: somebody with the key could show another one to others. Compare checkpoints with them.",
             "What happened to imported records before they were imported, and to upgraded records before there was a log.",
         ];
+        if self.found.meanwhile_count > 0 {
+            limits.push(
+                "What was being recorded while the package was made, in the five minutes before it or after: plans, \
+                 acknowledgements or undos that are in the log and not in the package.",
+            );
+        }
         if self.scope() != Some(Scope::Whole) {
-            limits.push("Completeness: what lies outside the filter is counted by whoever made the package, and not proven.");
+            limits.push(
+                "Completeness: that nothing about the schedules in it was left out, and what lies outside the filter, is said by \
+                 whoever made the package, and not proven.",
+            );
         }
         if self.previous_digest.is_none() {
             limits.push(

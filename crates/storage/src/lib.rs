@@ -396,8 +396,13 @@ pub fn pack(text: &[u8]) -> Vec<u8> {
 /// # Errors
 /// [`StorageError::Corrupt`] when the piece is damaged.
 pub fn unpack(piece: &[u8]) -> Result<Vec<u8>, StorageError> {
-    lz4_flex::block::decompress_size_prepended(piece)
-        .map_err(|_| StorageError::Corrupt("a stored piece of a document cannot be unpacked".to_owned()))
+    let text = lz4_flex::block::decompress_size_prepended(piece).ok();
+    // A piece that says that it is longer than it is would be unpacked all the same.
+    let said = piece
+        .first_chunk()
+        .map(|size| u64::from(u32::from_le_bytes(*size)));
+    text.filter(|text| u64::try_from(text.len()).ok() == said)
+        .ok_or_else(|| StorageError::Corrupt("a stored piece of a document cannot be unpacked".to_owned()))
 }
 
 /// What a visitor says after each element.

@@ -1,9 +1,5 @@
 //! Signed packages: what they prove, and that no change of one goes unnoticed.
-//!
-//! With `CAVRA_MUTATIONS` set to a folder, the changed packages are written there with what this verifier says of
-//! each, so that `cargo xtask e2e` can ask the other one.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use cavra_app::acknowledge::Undo;
@@ -14,15 +10,17 @@ use cavra_domain::acknowledgement::AckState;
 use cavra_domain::id::AuditId;
 use cavra_domain::route::{Cycles, FilterTerms, RouteFilter};
 use cavra_evidence::digest::Digest;
-use cavra_evidence::dsse::{Envelope, seal};
-use cavra_evidence::leaf::Leaf;
+use cavra_evidence::dsse::{Base64Pieces, Envelope, seal};
 use cavra_evidence::merkle::{MemoryNodes, inclusion_proof, leaf_hash, root};
-use cavra_evidence::note::{Checkpoint, SigningKey, VerifierKey};
-use cavra_evidence::package::{KeyHistory, PAYLOAD_TYPE, PackedConsistency, Payload, Scope, Signer};
-use cavra_evidence::verify::{CheckName, Trust, Verdict, Verification, verify, verify_with};
+use cavra_evidence::note::{Checkpoint, Note, SigningKey, VerifierKey};
+use cavra_evidence::package::{
+    KeyEntry, KeyHistory, PAYLOAD_TYPE, PackedConsistency, Payload, Scope, Signer,
+};
+use cavra_evidence::verify::{CheckName, Trust, Verdict, verify, verify_with};
 use cavra_storage::sqlite::SqliteStore;
 use serde_json::{Value, json};
 
+use super::judging::Judge;
 use super::support::{
     Service, acknowledge, ana, everything, filter, package_text, position, quickstart_records, take, text,
 };
@@ -140,6 +138,50 @@ fn packages_of_every_scope_are_verified() {
     }
 }
 
+/// What is no public key, as points by their first and their other bytes: the neutral point, under which the signature
+/// `B, 1` fits any message, another spelling of the point with `y = 3`, and what is no point.
+const NO_KEYS: [(&str, [u8; 3]); 3] = [
+    ("neutral", [1, 0, 0]),
+    ("spelling", [0xf0, 0xff, 0x7f]),
+    ("no-point", [2, 0, 0]),
+];
+
+fn base64(bytes: &[u8]) -> String {
+    let mut pieces = Base64Pieces::default();
+    pieces.push(bytes) + &pieces.finish()
+}
+
+/// A package under a key that has no private half: its first, its middle and its last byte are given.
+fn signed_by_anybody(payload: &Payload, [first, middle, last]: [u8; 3]) -> Vec<u8> {
+    let name = "cavra.log/test";
+    let mut public = [middle; 32];
+    (public[0], public[31]) = (first, last);
+    let bytes = [&[1], public.as_slice()].concat();
+    let hash = Digest::of([name.as_bytes(), b"\n", &bytes].concat()).to_hex();
+    let id = format!("{name}+{}", &hash[..8]);
+    // The base point and the number 1.
+    let mut signature = [0x66; 64];
+    signature[0] = 0x58;
+    signature[32..].fill(0);
+    signature[32] = 1;
+    let mut signed = payload.clone();
+    signed.keys = vec![KeyEntry {
+        key: format!("{id}+{}", base64(&bytes)),
+        endorsement: None,
+    }];
+    let text = Note::parse(&payload.checkpoint).unwrap().text;
+    let key_hash: Vec<u8> = (0..4)
+        .map(|at| u8::from_str_radix(&hash[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
+    let line = base64(&[key_hash.as_slice(), &signature].concat());
+    signed.checkpoint = format!("{text}\n— {name} {line}\n");
+    let envelope = json!({
+        "payload": base64(&signed.to_text().unwrap()), "payloadType": PAYLOAD_TYPE,
+        "signatures": [{ "keyid": id, "sig": base64(&signature) }],
+    });
+    envelope.to_string().into_bytes()
+}
+
 #[test]
 fn without_a_key_packages_say_that_they_are_unsigned() {
     let service = service(None);
@@ -150,16 +192,19 @@ fn without_a_key_packages_say_that_they_are_unsigned() {
         (found.verdict, &found.signed_by),
         (Verdict::ConsistentOnly, &None)
     );
-    if let Some(mut written) = Written::asked_for("unsigned", &[]) {
-        written.package("unsigned.json", &text, &found);
-        // Signed after all, with a key that it does not name.
-        let signed = sealed(&payload(&text), Some(&key(1)));
-        written.package("signed.json", &signed, &verify(&signed, Trust::default()));
-        let other = signed_by(1);
-        let of_a_key = envelope(&other, &made(&other, everything(), Cycles::Current));
-        written.package("of-a-key.json", &of_a_key, &verify(&of_a_key, Trust::default()));
-        written.finish();
+    let mut judge = Judge::new("unsigned", &[], |package| verify(package, Trust::default()));
+    judge.judge("unsigned", &text, true);
+    // Signed after all, with a key that it does not name.
+    judge.judge("signed", &sealed(&payload(&text), Some(&key(1))), false);
+    let other = signed_by(1);
+    let of_a_key = envelope(&other, &made(&other, everything(), Cycles::Current));
+    judge.judge("of-a-key", &of_a_key, true);
+    for (name, public) in NO_KEYS {
+        let everybodys = signed_by_anybody(&payload(&of_a_key), public);
+        let failure = judge.judge(name, &everybodys, false).failure.unwrap();
+        assert_eq!(failure.check, CheckName::Keys, "{name}");
     }
+    judge.finish();
     let asked = verify(&text, trusting(&key(1).verifier()));
     assert_eq!(asked.failure.unwrap().check, CheckName::Signature);
 }
@@ -235,27 +280,16 @@ fn an_earlier_package_shows_that_nothing_was_rewritten_since() {
         change(&mut changed.consistency);
         wrong.push(sealed(&changed, Some(&key(1))));
     }
-    let mut written = Written::asked_for("previous", &[("key.pub", public.clone())]);
-    let right = [
-        ("earlier.json", &first),
-        ("filtered.json", &second),
-        ("whole.json", &whole),
-    ];
-    let cases = right
-        .into_iter()
-        .map(|(name, package)| (name.to_owned(), package, true));
-    let wrong = (0..).zip(&wrong);
-    let wrong = wrong.map(|(number, package)| (format!("wrong-{number}.json"), package, false));
-    for (name, package, right) in cases.chain(wrong) {
-        let found = verify_with(package, Some(&first), trusting(&public));
-        assert_eq!(found.failure.is_none(), right, "{name}: {:?}", found.failure);
-        if let Some(written) = &mut written {
-            written.package(&name, package, &found);
-        }
+    let mut judge = Judge::new("previous", &[("key.pub", &public)], |package| {
+        verify_with(package, Some(&first), trusting(&public))
+    });
+    for (name, package) in [("earlier", &first), ("filtered", &second), ("whole", &whole)] {
+        judge.judge(name, package, true);
     }
-    if let Some(written) = written {
-        written.finish();
+    for (number, package) in wrong.iter().enumerate() {
+        judge.judge(&format!("wrong-{number}"), package, false);
     }
+    judge.finish();
 }
 
 #[test]
@@ -374,118 +408,6 @@ fn what_a_witness_signs_is_served_under_the_checkpoint_that_it_saw() {
     );
 }
 
-/// A log and a package that somebody who holds the key has put together anew after an edit: everything fits, but
-/// what the evidence says.
-fn forged(payload: &Payload, edit: impl FnOnce(&mut Value), key: &SigningKey) -> Vec<u8> {
-    let mut forged = payload.clone();
-    let mut package: Value = serde_json::from_str(&payload.audit_package).unwrap();
-    edit(&mut package);
-    forged.audit_package = package.to_string();
-    let own = forged.records.last_mut().unwrap();
-    let mut record: Value = serde_json::from_str(&own.record).unwrap();
-    let summary = &mut record["acknowledgement_audit_package"];
-    summary["package_sha256"] = json!(Digest::of(&forged.audit_package));
-    summary["package_bytes"] = json!(forged.audit_package.len());
-    own.record = cavra_evidence::canonical::canonical_value(&record).unwrap();
-    let mut leaf: Leaf = serde_json::from_str(&own.leaf).unwrap();
-    leaf.sha256 = Digest::of(&own.record);
-    own.leaf = leaf.text();
-    let place = |text: &str| serde_json::from_str::<Leaf>(text).unwrap().position;
-    let mut leaves: Vec<(u64, Digest)> = forged
-        .records
-        .iter()
-        .map(|record| &record.leaf)
-        .chain(&forged.leaves)
-        .map(|leaf| (place(leaf), leaf_hash(leaf)))
-        .collect();
-    leaves.sort();
-    let hashes: Vec<Digest> = leaves.iter().map(|(_, hash)| *hash).collect();
-    let nodes = MemoryNodes::new(&hashes);
-    forged.manifest.root = root(&nodes, forged.manifest.tree_size).unwrap();
-    forged.manifest.package_sha256 = Digest::of(&forged.audit_package);
-    forged.manifest.package_bytes = u64::try_from(forged.audit_package.len()).unwrap();
-    let checkpoint = Checkpoint {
-        origin: key.verifier().name().to_owned(),
-        size: forged.manifest.tree_size,
-        root: forged.manifest.root,
-    };
-    forged.checkpoint = key.note(&checkpoint.text());
-    sealed(&forged, Some(key))
-}
-
-type Edit = fn(&mut Value);
-
-/// What whoever holds the key might want to hide in a package of the whole population, and where it shows.
-const HIDDEN: [(&str, Edit, CheckName); 8] = [
-    (
-        "a route is left out",
-        |package| drop(package["routes"].as_array_mut().unwrap().remove(0)),
-        CheckName::Routes,
-    ),
-    (
-        "a route comes twice",
-        |package| {
-            let routes = package["routes"].as_array_mut().unwrap();
-            routes.push(routes[0].clone());
-        },
-        CheckName::Routes,
-    ),
-    (
-        "a state is another",
-        |package| package["routes"][0]["acknowledgement_state"] = json!("resolved"),
-        CheckName::Routes,
-    ),
-    (
-        "a breach is hidden",
-        |package| {
-            let routes = package["routes"].as_array_mut().unwrap();
-            let breached = routes
-                .iter_mut()
-                .find(|route| route["breached"] == json!(true))
-                .unwrap();
-            breached["breached"] = json!(false);
-        },
-        CheckName::Routes,
-    ),
-    (
-        "a count is smaller",
-        |package| package["breached_count"] = json!(0),
-        CheckName::Counts,
-    ),
-    (
-        "more is known",
-        |package| package["population"]["known"] = json!(1000),
-        CheckName::Counts,
-    ),
-    (
-        "the time is another",
-        |package| package["generated_at"] = json!("2026-01-01T00:00:00.000000Z"),
-        CheckName::Routes,
-    ),
-    (
-        "the filter is another",
-        |package| package["filters"]["action"] = json!("suppress"),
-        CheckName::Routes,
-    ),
-];
-
-#[test]
-fn whoever_holds_the_key_cannot_hide_a_route_of_the_whole_population() {
-    let service = signed_by(1);
-    fill(&service);
-    let payload = payload(&envelope(
-        &service,
-        &made(&service, everything(), Cycles::Current),
-    ));
-    let public = key(1).verifier();
-    let honest = verify(&forged(&payload, |_| (), &key(1)), trusting(&public));
-    assert_eq!(honest.verdict, Verdict::Verified, "{:?}", honest.failure);
-    for (what, edit, check) in HIDDEN {
-        let found = verify(&forged(&payload, edit, &key(1)), trusting(&public));
-        assert_eq!(found.failure.expect(what).check, check, "{what}");
-    }
-}
-
 /// A generator of numbers that is the same everywhere (`SplitMix64`).
 pub(super) struct Numbers(pub(super) u64);
 
@@ -600,47 +522,6 @@ fn mutation(envelopes: &[Vec<u8>], payloads: &[Payload], numbers: &mut Numbers) 
     changed
 }
 
-fn line(name: &str, found: &Verification) -> String {
-    let failure = found
-        .failure
-        .as_ref()
-        .map(|failure| json!({ "check": failure.check, "element": failure.element }));
-    let said = json!({
-        "package": name, "verdict": found.verdict, "failure": failure, "cosignatures": found.cosignatures,
-    });
-    format!("{said}\n")
-}
-
-/// What a folder for the other verifier is given.
-pub(super) struct Written {
-    folder: PathBuf,
-    lines: String,
-}
-
-impl Written {
-    /// A folder of the folder that is asked for, with these public keys.
-    pub(super) fn asked_for(name: &str, keys: &[(&str, VerifierKey)]) -> Option<Self> {
-        let folder = PathBuf::from(std::env::var_os("CAVRA_MUTATIONS")?).join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        for (file, key) in keys {
-            std::fs::write(folder.join(file), key.to_string()).unwrap();
-        }
-        Some(Self {
-            folder,
-            lines: String::new(),
-        })
-    }
-
-    pub(super) fn finish(self) {
-        std::fs::write(self.folder.join("expected.jsonl"), self.lines).unwrap();
-    }
-
-    pub(super) fn package(&mut self, name: &str, bytes: &[u8], found: &Verification) {
-        std::fs::write(self.folder.join(name), bytes).unwrap();
-        self.lines += &line(name, found);
-    }
-}
-
 #[test]
 fn ten_thousand_changes_of_packages_are_all_found() {
     let service = signed_by(1);
@@ -659,50 +540,24 @@ fn ten_thousand_changes_of_packages_are_all_found() {
     ];
     let payloads: Vec<Payload> = envelopes.iter().map(|envelope| payload(envelope)).collect();
     let public = key(1).verifier();
-    let mut written = Written::asked_for("changed", &[("key.pub", public.clone())]);
-    let mut cases: Vec<(String, Vec<u8>, bool)> = Vec::new();
+    let mut judge = Judge::new("changed", &[("key.pub", &public)], |package| {
+        verify(package, trusting(&public))
+    });
     for (number, envelope) in envelopes.iter().enumerate() {
-        cases.push((format!("honest-{number}.json"), envelope.clone(), true));
+        judge.judge(&format!("honest-{number}"), envelope, true);
     }
     let earlier = Some(AsOf::Position(6));
     let earlier = service
         .app
         .export_package_as_of(everything(), Cycles::All, &ana(), earlier)
         .unwrap();
-    cases.push(("honest-as-of.json".to_owned(), envelope(&service, &earlier), true));
-    for (number, (_, edit, _)) in HIDDEN.into_iter().enumerate() {
-        cases.push((
-            format!("forged-{number}.json"),
-            forged(&payloads[0], edit, &key(1)),
-            false,
-        ));
-    }
+    judge.judge("honest-as-of", &envelope(&service, &earlier), true);
     let mut numbers = Numbers(3);
-    let mut count = 0;
-    while count < 10_000 {
+    judge.changes(10_000, || {
         let changed = mutation(&envelopes, &payloads, &mut numbers);
-        // An edit may happen to change nothing.
-        if envelopes.contains(&changed) {
-            continue;
-        }
-        count += 1;
-        cases.push((format!("{count:05}.json"), changed, false));
-        for (name, bytes, right) in cases.drain(..) {
-            let found = verify(&bytes, trusting(&public));
-            assert_eq!(
-                found.verdict == Verdict::Verified,
-                right,
-                "{name}: {:?}",
-                found.failure
-            );
-            if let Some(written) = &mut written {
-                written.package(&name, &bytes, &found);
-            }
-        }
-    }
-    if let Some(written) = written {
-        written.finish();
-    }
+        (!envelopes.contains(&changed)).then_some(changed)
+    });
+    judge.finish();
 }
 
 #[test]

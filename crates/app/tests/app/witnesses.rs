@@ -14,9 +14,8 @@ use cavra_evidence::verify::{
 };
 use serde_json::json;
 
-use super::signed::{
-    Numbers, Written, envelope, fill, flip, fraud, key, made, payload, sealed, signed_by, trusting,
-};
+use super::judging::Judge;
+use super::signed::{Numbers, envelope, fill, flip, fraud, key, made, payload, sealed, signed_by, trusting};
 use super::support::{Service, acknowledge, ana, everything, position, quickstart_records, take};
 
 fn witness(number: u8) -> SigningKey {
@@ -319,55 +318,29 @@ fn every_change_of_what_witnesses_signed_is_found() {
     let payloads: Vec<Payload> = envelopes.iter().map(|envelope| payload(envelope)).collect();
     assert!(payloads.iter().all(|payload| payload.witnessed.len() == 2));
     let witnesses = [witness(1).witness(), witness(2).witness()];
-    let mut written = Written::asked_for(
-        "witnessed",
-        &[
-            ("key.pub", key(1).verifier()),
-            ("first.pub", witnesses[0].clone()),
-            ("second.pub", witnesses[1].clone()),
-        ],
-    );
-    let mut cases: Vec<(String, Vec<u8>, bool)> = Vec::new();
+    let log = key(1).verifier();
+    let keys = [
+        ("key.pub", &log),
+        ("first.pub", &witnesses[0]),
+        ("second.pub", &witnesses[1]),
+    ];
+    let mut judge = Judge::new("witnessed", &keys, |package| asking(package, &witnesses, None));
     for (number, envelope) in envelopes.iter().enumerate() {
-        cases.push((format!("honest-{number}.json"), envelope.clone(), true));
+        judge.judge(&format!("honest-{number}"), envelope, true);
     }
     // Somebody else has signed as well, whom nobody asked for.
     let mut strangers = payloads[0].clone();
     let text = Note::parse(&strangers.checkpoint).unwrap().text;
     under(&mut strangers.checkpoint, &witness(9).cosign(&text, 0));
-    cases.push((
-        "honest-2.json".to_owned(),
-        sealed(&strangers, Some(&key(1))),
-        true,
-    ));
+    judge.judge("honest-2", &sealed(&strangers, Some(&key(1))), true);
     let mut numbers = Numbers(7);
-    let mut count = 0;
-    while count < 3_000 {
+    judge.changes(3_000, || {
         let which = numbers.below(payloads.len());
         let mut changed = payloads[which].clone();
         edit(&mut changed, &elsewhere, &mut numbers);
-        if changed == payloads[which] {
-            continue;
-        }
-        count += 1;
-        let bytes = sealed(&changed, Some(&key(1)));
-        cases.push((format!("{count:05}.json"), bytes, false));
-        for (name, bytes, right) in cases.drain(..) {
-            let found = asking(&bytes, &witnesses, None);
-            assert_eq!(
-                found.verdict == Verdict::Verified,
-                right,
-                "{name}: {:?}",
-                found.failure
-            );
-            if let Some(written) = &mut written {
-                written.package(&name, &bytes, &found);
-            }
-        }
-    }
-    if let Some(written) = written {
-        written.finish();
-    }
+        (changed != payloads[which]).then(|| sealed(&changed, Some(&key(1))))
+    });
+    judge.finish();
 }
 
 #[test]

@@ -159,22 +159,38 @@ pub(crate) async fn package(
 /// What is said about a parameter that only a signed package knows.
 const ONLY_SIGNED: &str = "is for signed packages: ask with `Accept: application/vnd.dsse+json`";
 
-/// Whether the caller asks for the signed form: the envelope's media type is named, and not refused.
+/// Whether the caller asks for the signed form.
 fn wants_envelope(request: &HttpRequest) -> bool {
-    request
-        .headers()
-        .get_all(header::ACCEPT)
+    let values = request.headers().get_all(header::ACCEPT);
+    let ranges: Vec<_> = values
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .any(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let media = parts.next().unwrap_or_default();
-            let refused = parts.any(|part| {
-                let weight = part.strip_prefix("q=").or_else(|| part.strip_prefix("Q="));
-                weight.is_some_and(|weight| weight.parse() == Ok(0.0))
-            });
-            media.eq_ignore_ascii_case(cavra_app::signed::ENVELOPE_TYPE) && !refused
-        })
+        .map(media_range)
+        .collect();
+    prefers_envelope(&ranges)
+}
+
+/// A media range in lower case, and its weight (RFC 9110 12.5.1); what is no weight counts as none.
+fn media_range(range: &str) -> (String, f32) {
+    let mut parts = range.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let weight = parts
+        .filter_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
+        .find_map(|weight| weight.parse().ok())
+        .filter(|weight| (0.0..=1.0).contains(weight));
+    (media, weight.unwrap_or(1.0))
+}
+
+/// Whether the signed form is named and liked as much as the plain one. The plain one is the answer to everything else,
+/// also to what names neither: published clients name all sorts of types.
+fn prefers_envelope(ranges: &[(String, f32)]) -> bool {
+    let weight = |media: &str| {
+        let of_it = ranges.iter().filter(|(named, _)| named == media);
+        of_it.map(|(_, weight)| *weight).reduce(f32::max)
+    };
+    let plain = ["application/json", "application/*", "*/*"];
+    let plain = plain.into_iter().find_map(weight).unwrap_or(0.0);
+    weight(cavra_app::signed::ENVELOPE_TYPE).is_some_and(|signed| signed > 0.0 && signed >= plain)
 }
 
 /// The signed form of a package, piece by piece.
@@ -203,4 +219,35 @@ async fn envelope(
     Ok(HttpResponse::Ok()
         .content_type(cavra_app::signed::ENVELOPE_TYPE)
         .streaming(body))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signed_form_is_for_who_names_it_and_does_not_like_the_plain_one_better() {
+        for (accept, signed) in [
+            ("", false),
+            ("*/*", false),
+            ("application/*", false),
+            ("application/json", false),
+            ("text/html", false),
+            ("application/vnd.dsse+json", true),
+            ("APPLICATION/VND.DSSE+JSON; q=0.1", true),
+            ("application/vnd.dsse+json;q=0", false),
+            ("application/vnd.dsse+json;q=0.0, */*", false),
+            ("application/vnd.dsse+json, application/json", true),
+            ("application/vnd.dsse+json;q=0.5, application/json", false),
+            ("application/vnd.dsse+json;q=0.5, application/json;q=0.4", true),
+            ("application/vnd.dsse+json;q=0.5, */*;q=0.1", true),
+            ("application/vnd.dsse+json;q=0.5, */*", false),
+            ("application/vnd.dsse+json;q=0.5, application/json;q=0, */*", true),
+            ("application/vnd.dsse+json;q=NaN", true),
+            ("application/vnd.dsse+json;q=7, application/json", true),
+        ] {
+            let ranges: Vec<_> = accept.split(',').map(media_range).collect();
+            assert_eq!(prefers_envelope(&ranges), signed, "{accept}");
+        }
+    }
 }

@@ -177,6 +177,43 @@ fn unmistakable(report: &Report) {
     }
 }
 
+/// NIST's controls, see `fixtures/oscal/README.md`.
+fn controls() -> Value {
+    serde_json::from_slice(&std::fs::read(fixture("oscal/sp800-53-rev5-controls.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn controls_and_targets_are_those_of_the_catalog() {
+    let known = controls();
+    for control in CONTROLS {
+        let title = known[control.id]["title"].as_str().expect(control.id);
+        assert_eq!(title.to_lowercase(), control.title.to_lowercase());
+    }
+    for (name, package, standing) in packages() {
+        let document = assessment(&reported(&package, standing));
+        let result = &document["assessment-results"]["results"][0];
+        let reviewed = result["reviewed-controls"]["control-selections"][0]["include-controls"]
+            .as_array()
+            .unwrap();
+        let ids: Vec<&str> = reviewed
+            .iter()
+            .map(|control| control["control-id"].as_str().unwrap())
+            .collect();
+        let targets: Vec<&Value> = result["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|finding| &finding["target"])
+            .collect();
+        assert_eq!(ids.len(), CONTROLS.len(), "{name}");
+        assert_eq!(targets.len(), CONTROLS.len(), "{name}");
+        for (id, target) in ids.into_iter().zip(targets) {
+            assert_eq!(target["type"], "objective-id");
+            assert_eq!(target["target-id"], known[id]["objective"], "{name}: {id}");
+        }
+    }
+}
+
 #[test]
 fn every_route_and_every_acknowledgement_is_in_every_form() {
     for (name, package, standing) in packages() {

@@ -255,8 +255,8 @@ pub(crate) fn upgraded(envelope: &[u8]) -> Vec<u8> {
 }
 
 pub(crate) fn report(package: &[u8], previous: Option<&[u8]>, key: Option<&VerifierKey>) -> Report {
-    Report::of(&Input {
-        package,
+    Report::of(Input {
+        package: package.to_vec(),
         asked: Asked {
             trust: Trust { key },
             previous,

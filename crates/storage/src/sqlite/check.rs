@@ -8,6 +8,7 @@ use cavra_domain::evidence::{EvidenceKind, whole_digest};
 use cavra_evidence::canonical::canonical_value;
 use cavra_evidence::digest::{Digest, DigestWriter};
 use cavra_evidence::merkle;
+use cavra_evidence::note::NoteSignature;
 use cavra_evidence::strict;
 use cavra_evidence::tiles::{self, TILE_WIDTH, TileId, TileNodes, Tiles};
 use rusqlite::types::ValueRef;
@@ -115,6 +116,10 @@ pub(super) fn check(
     let whole = report.damage("log", replayed)?.is_some();
     let logged = log.finish(connection, &mut report);
     report.damage("log", logged)?;
+    let marked = marks(connection, &mut report);
+    report.damage("log", marked)?;
+    let cosigned = cosignatures(connection, &mut report);
+    report.damage("log_cosignature", cosigned)?;
     // A log that is not whole gives another state anyway.
     if report.findings.len() == before {
         let compared = compare(connection, &rebuilt, &mut report);
@@ -371,6 +376,44 @@ impl CheckReport {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Names the first record whose mark of where it came from is written in a way in which nothing here writes it: any
+/// number but 0 reads as true, so no leaf would tell.
+fn marks(connection: &Connection, report: &mut CheckReport) -> Result<(), StorageError> {
+    let mut strange = connection
+        .prepare("SELECT position FROM evidence WHERE imported NOT IN (0, 1) ORDER BY position LIMIT 1")?;
+    let mut rows = strange.query([])?;
+    if let Some(row) = rows.next()? {
+        let position: i64 = row.get(0)?;
+        report.find(
+            &format!("record {position}"),
+            "its mark of origin is neither yes nor no".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// Names the first line of a witness that is none, or stands under a size that the log does not have. Whether it is
+/// right, only who has the witness's key can say.
+fn cosignatures(connection: &Connection, report: &mut CheckReport) -> Result<(), StorageError> {
+    let log_size = i64::try_from(report.log_size).unwrap_or(i64::MAX);
+    let mut kept = connection.prepare("SELECT size, line FROM log_cosignature ORDER BY size, line")?;
+    let mut rows = kept.query([])?;
+    while let Some(row) = rows.next()? {
+        let (size, line): (i64, String) = (row.get(0)?, row.get(1)?);
+        let line = line.strip_suffix('\n').unwrap_or(&line);
+        let problem = match NoteSignature::parse(line) {
+            Err(_) => "a line under it is no signature",
+            Ok(_) if size < 1 || size > log_size => {
+                "something is signed under it, and the log has no such size"
+            }
+            Ok(_) => continue,
+        };
+        report.find(&format!("checkpoint {size}"), problem.to_owned());
+        break;
+    }
+    Ok(())
 }
 
 /// Names the first row of each table that differs from the replay.

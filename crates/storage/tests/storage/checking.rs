@@ -460,6 +460,36 @@ fn a_changed_time_or_origin_of_a_record_is_found() {
 }
 
 #[test]
+fn what_reads_as_before_and_is_written_otherwise_is_found() {
+    finds(
+        "UPDATE evidence SET imported = 2 WHERE position = 60",
+        &["record 60: its mark of origin is neither yes nor no"],
+    );
+    let said = found("UPDATE package_chunk SET bytes = CAST(x'ffffff00' || substr(bytes, 5) AS BLOB)");
+    assert!(said.contains("its document is not the one it names"), "{said}");
+}
+
+#[test]
+fn what_is_no_signature_of_this_log_is_found() {
+    for (size, line, problem) in [
+        (5, "nothing", "a line under it is no signature"),
+        (5, "— witness.example.org AAAA", "a line under it is no signature"),
+        (
+            100_000,
+            "— witness.example.org AAAAAAAA",
+            "something is signed under it, and the log has no such size",
+        ),
+    ] {
+        finds(
+            &format!("INSERT INTO log_cosignature VALUES ({size}, '{line}')"),
+            &[&format!("checkpoint {size}: {problem}")],
+        );
+    }
+    let fine = "INSERT INTO log_cosignature VALUES (5, '— witness.example.org AAAAAAAA')";
+    finds(fine, &[]);
+}
+
+#[test]
 fn a_changed_log_is_found() {
     for (edits, expected) in [
         (
@@ -518,7 +548,7 @@ fn mutation(numbers: &mut Numbers, texts: &[String]) -> String {
              substr({column}, {at} + 1)"
         )
     };
-    match numbers.below(14) {
+    match numbers.below(15) {
         0..=2 => format!(
             "UPDATE evidence SET {} WHERE position = {one}",
             flipped("record", byte)
@@ -554,6 +584,7 @@ fn mutation(numbers: &mut Numbers, texts: &[String]) -> String {
                 Digest::of(&changed).to_hex()
             )
         }
+        13 => format!("UPDATE evidence SET imported = {byte} + 1 WHERE position = {one}"),
         // A piece of a package or of a bulk's outcomes is cut, or gone.
         12 if bit == 1 => {
             "DELETE FROM package_chunk WHERE piece = (SELECT max(piece) FROM package_chunk)".to_owned()
