@@ -383,7 +383,9 @@ test('the timeline of a route has its plan, its delivery, its acknowledgements a
     const route = (await get(server.url, `${B}/routes?schedule_id=${schedule}&provider=${provider}&limit=1`)).items[0];
     await page.goto(`${server.url}/#/routes?schedule_id=${schedule}&provider=${provider}`);
     await page.locator(`#row-${route.route_id}`).click();
-    await until(page, () => document.querySelectorAll('.timeline li').length > 0);
+    // The one before is shown until this one is known.
+    await until(page, (plan) => document.querySelector('.detail dl')?.textContent.endsWith(plan) && document.querySelectorAll('.timeline li').length > 0, route.plan_id);
+    await settled(page);
     return { route, knots: await page.locator('.timeline li b').allTextContents(), text: await page.locator('.timeline').textContent() };
   };
   const { route, knots } = await told('identity-gateway-monthly', 'pagerduty');
