@@ -354,7 +354,7 @@ mod tests {
         marker: Marker,
         pair: Pair,
         tuple: (bool, f32),
-        numbered: BTreeMap<i32, ()>,
+        numbered: BTreeMap<i32, Option<u8>>,
         decided: BTreeMap<bool, [u8; 2]>,
         none: Option<u64>,
         #[serde(flatten)]
@@ -380,7 +380,7 @@ mod tests {
             marker: Marker,
             pair: Pair(i64::MIN, "\u{7f}"),
             tuple: (true, 1.5),
-            numbered: [(-1, ()), (10, ())].into(),
+            numbered: [(-1, None), (10, Some(1))].into(),
             decided: [(false, [0, 1]), (true, [2, 3])].into(),
             none: None,
             more: [("a".to_owned(), Value::Null)].into(),
@@ -419,8 +419,7 @@ mod tests {
         leaf.prop_recursive(3, 40, 6, |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-                prop::collection::btree_map(any::<String>(), inner, 0..6)
-                    .prop_map(|members| Value::from_iter(members)),
+                prop::collection::btree_map(any::<String>(), inner, 0..6).prop_map(Value::from_iter),
             ]
         })
     }

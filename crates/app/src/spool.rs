@@ -206,7 +206,7 @@ struct List {
 }
 
 impl List {
-    fn batch<T: Serialize>(&mut self, elements: &Vec<T>) -> io::Result<()> {
+    fn batch<T: Serialize>(&mut self, elements: &[T]) -> io::Result<()> {
         elements
             .iter()
             .try_for_each(|element| self.spool.entry(element, std::mem::take(&mut self.empty)))
@@ -235,7 +235,11 @@ impl<T: Serialize + Send + 'static> Elements<T> {
                 let mut spool = Spool::new(self.memory_bytes);
                 spool.text(self.open.as_bytes())?;
                 let list = List { spool, empty: true };
-                let writer = self.many.insert(Beside::start("cavra-list", list, List::batch)?);
+                let writer = self
+                    .many
+                    .insert(Beside::start("cavra-list", list, |list, batch: &Vec<T>| {
+                        list.batch(batch)
+                    })?);
                 Self::give(writer, &mut self.batch)
             }
         }
