@@ -176,14 +176,14 @@ impl App {
         actor: Actor,
     ) -> Result<DeliveryRecorded, AppError> {
         let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
-        self.writing(move |tx| {
+        self.sharing(move |tx| {
             let at = transaction_time(clock.as_ref(), tx.state())?;
             let export = tx
                 .state()
                 .export(&report.export_id)?
                 .ok_or_else(|| unknown_export(&report.export_id))?;
             let delivery_id = DeliveryId::from_uuid(ids.next(at));
-            let delivery = DeliveryDocument::new(report, at, actor.clone());
+            let delivery = DeliveryDocument::new(report.clone(), at, actor.clone());
             let metadata = delivery
                 .record(&delivery_id, &export.verification_id, &export.release_record_ref)
                 .into_value();
@@ -192,7 +192,7 @@ impl App {
                 success: delivery.success,
                 delivery,
                 metadata,
-                actor,
+                actor: actor.clone(),
             })
         })
     }
@@ -291,7 +291,7 @@ impl App {
         new: NewArchiveReference,
     ) -> Result<ArchiveReferenceRecorded, AppError> {
         let (clock, ids) = (Arc::clone(&self.clock), Arc::clone(&self.ids));
-        self.writing(move |tx| {
+        self.sharing(move |tx| {
             let at = transaction_time(clock.as_ref(), tx.state())?;
             let facts = archived_export(tx.state(), &archived)?;
             let record = tx
@@ -302,7 +302,7 @@ impl App {
             let export = payload(&stored.kind, &stored.metadata).clone();
             let actor = new.actor.clone();
             let reference = ArchiveReferenceDocument::bind(
-                new,
+                new.clone(),
                 ArchiveReferenceId::from_uuid(ids.next(at)),
                 at,
                 &facts,
