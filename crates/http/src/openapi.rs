@@ -282,11 +282,7 @@ fn headers(operation: &Operation) -> Vec<Value> {
         fields.push(field("Idempotency-Key", description, key));
     }
     if let Some((_, description)) = SHORT.iter().find(|(id, _)| *id == operation.id) {
-        fields.push(field(
-            "Prefer",
-            description,
-            json!({ "type": "string", "pattern": "^[ -~]*$" }),
-        ));
+        fields.push(field("Prefer", description, json!({ "type": "string" })));
     }
     if matches!(operation.output, Output::Events) {
         let description =
