@@ -186,8 +186,12 @@ fn a_bulk_with_a_key_is_done_once_however_often_it_is_killed_and_sent_again() {
         let (answer, answers) = channel();
         let (url, sent_key) = (bulk(&serving), key.clone());
         let sender = std::thread::spawn(move || answer.send(keyed_bulk(&url, state, &sent_key)));
-        // Now and then the whole answer comes first.
-        let first = answers.recv_timeout(whole * 3 / 2 * round / KILLS);
+        // Now and then the whole answer comes first, however slow the machine has become since it was measured.
+        let first = if round % 8 == 7 {
+            answers.recv().map_err(RecvTimeoutError::from)
+        } else {
+            answers.recv_timeout(whole * 3 / 2 * round / KILLS)
+        };
         serving.kill();
         let first = first.unwrap_or_else(|_| answers.recv().unwrap());
         sender.join().unwrap().unwrap();
